@@ -1,0 +1,107 @@
+/* The log: formats one event and writes it to stderr in one call. Owns only the level and format,
+ * which are set before threads start. */
+#include "common/log.h"
+
+#include <ctype.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+enum { LINE_MAX_BYTES = 2048 };
+
+static const char *const LEVEL_NAMES[] = {"error", "warn", "info", "debug"};
+static enum log_level least_level = LOG_LEVEL_INFO;
+static bool as_json;
+
+void log_setup(enum log_level least, bool json)
+{
+    least_level = least;
+    as_json = json;
+}
+
+bool log_level_parse(const char *name, enum log_level *level)
+{
+    for (int i = 0; i <= LOG_LEVEL_DEBUG; i++) {
+        if (strcmp(name, LEVEL_NAMES[i]) == 0) {
+            *level = (enum log_level)i;
+            return true;
+        }
+    }
+    return false;
+}
+
+const char *log_text(char *out, unsigned long size, const char *text, unsigned long len)
+{
+    unsigned long n = 0;
+    while (n < len && n + 1 < size && text[n]) {
+        unsigned char c = (unsigned char)text[n];
+        out[n++] = (char)(c == '"' ? '\'' : c < 0x20 || c == 0x7f || c == '\\' ? ' ' : c);
+    }
+    if (size) out[n] = '\0';
+    return out;
+}
+
+static bool is_number(const char *value, size_t len)
+{
+    size_t i = len && value[0] == '-';
+    if (i == len || len > 15) return false;
+    if (value[i] == '0' && len > i + 1) return false;
+    for (; i < len; i++)
+        if (!isdigit((unsigned char)value[i])) return false;
+    return true;
+}
+
+/* Turns one key=value line into a JSON object; both have bounded, known-safe values. */
+static size_t line_to_json(const char *line, char *out, size_t size)
+{
+    size_t n = 0;
+    const char *p = line;
+    const char *sep = "{";
+    while (*p && n + 64 < size) {
+        size_t key_len = strcspn(p, "= ");
+        if (p[key_len] != '=') break;
+        const char *value = p + key_len + 1;
+        bool quoted = *value == '"';
+        size_t value_len = quoted ? strcspn(value + 1, "\"") : strcspn(value, " ");
+        const char *text = quoted ? value + 1 : value;
+        bool bare = !quoted && is_number(text, value_len);
+        int wrote = snprintf(out + n, size - n, "%s\"%.*s\":%s%.*s%s", sep, (int)key_len, p,
+                             bare ? "" : "\"", (int)value_len, text, bare ? "" : "\"");
+        if (wrote < 0 || (size_t)wrote >= size - n) break;
+        n += (size_t)wrote;
+        sep = ",";
+        p = text + value_len + (quoted && text[value_len] ? 1 : 0);
+        p += strspn(p, " ");
+    }
+    n += (size_t)snprintf(out + n, size - n, "%s}", n ? "" : "{");
+    return n;
+}
+
+void log_write(enum log_level level, const char *mod, const char *format, ...)
+{
+    if (level > least_level) return;
+    struct timespec now;
+    struct tm tm;
+    clock_gettime(CLOCK_REALTIME, &now);
+    gmtime_r(&now.tv_sec, &tm);
+    char line[LINE_MAX_BYTES];
+    size_t n = strftime(line, sizeof line, "ts=%Y-%m-%dT%H:%M:%S", &tm);
+    n += (size_t)snprintf(line + n, sizeof line - n, ".%03ldZ level=%s mod=%s ",
+                          now.tv_nsec / 1000000, LEVEL_NAMES[level], mod);
+    va_list args;
+    va_start(args, format);
+    int wrote = vsnprintf(line + n, sizeof line - n - 1, format, args);
+    va_end(args);
+    if (wrote > 0) n += (size_t)wrote < sizeof line - n - 1 ? (size_t)wrote : sizeof line - n - 2;
+    line[n] = '\0';
+    char json[LINE_MAX_BYTES * 2];
+    char *out = line;
+    if (as_json) {
+        n = line_to_json(line, json, sizeof json - 1);
+        out = json;
+    }
+    out[n++] = '\n';
+    if (write(STDERR_FILENO, out, n) < 0) return; /* nowhere left to say so */
+}

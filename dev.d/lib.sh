@@ -1,0 +1,61 @@
+# shellcheck shell=bash
+# What the other parts share: messages, locks, waiting, and knowing a process again.
+# Sourced by ./dev, which sets ROOT and STATE.
+
+say() { printf '%s\n' "$*"; }
+warn() { printf 'dev: %s\n' "$*" >&2; }
+
+die() {
+    warn "$@"
+    exit 1
+}
+
+usage_error() {
+    warn "$*; see ./dev help"
+    exit 2
+}
+
+as_root() {
+    if ((EUID == 0)); then
+        "$@"
+    else
+        command -v sudo >/dev/null || die "installing packages needs root: install sudo, or run ./dev setup as root"
+        sudo "$@"
+    fi
+}
+
+# with_lock NAME COMMAND...: one COMMAND at a time per checkout and NAME.
+with_lock() {
+    local name=$1
+    shift
+    mkdir -p "$STATE"
+    (
+        flock 9
+        "$@"
+    ) 9>"$STATE/$name.lock"
+}
+
+# wait_until SECONDS COMMAND...: 0 as soon as COMMAND succeeds, 1 at the deadline.
+wait_until() {
+    local deadline=$((SECONDS + $1))
+    shift
+    until "$@"; do
+        ((SECONDS < deadline)) || return 1
+        sleep 0.1
+    done
+}
+
+# process_started PID: the kernel's start time of PID, which tells a recycled pid from the original.
+# Nothing for a process that is gone or a zombie.
+process_started() {
+    local stat fields
+    { stat=$(<"/proc/$1/stat"); } 2>/dev/null || return 1
+    # The fields after "(name) ", which may itself hold blanks, begin with the state, the third.
+    read -ra fields <<<"${stat##*) }"
+    [[ ${fields[0]} != [ZX] ]] && printf '%s\n' "${fields[19]}"
+}
+
+# session_empty SID: no process of the session is left (zombies do not count).
+session_empty() {
+    ! ps -o stat= -s "$1" | grep -qv '^Z'
+}

@@ -55,7 +55,7 @@ process_started() {
     [[ ${fields[0]} != [ZX] ]] && printf '%s\n' "${fields[19]}"
 }
 
-# session_empty SID: no process of the session is left (zombies do not count).
-session_empty() {
-    ! ps -o stat= -s "$1" | grep -qv '^Z'
+# processes_with NAME=VALUE: the pids of the processes that began with this in their environment.
+processes_with() {
+    grep -lszxF -- "$1" /proc/[0-9]*/environ | cut -d/ -f3
 }

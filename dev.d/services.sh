@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# The private services: RabbitMQ (with an epmd of its own), MariaDB, and Postfix's smtp-sink.
+# The private services: RabbitMQ (with the epmd it starts), MariaDB, and Postfix's smtp-sink.
 # Each is a session of its own, detached from the terminal, known by pid and start time, and bound
 # to 127.0.0.1. Ports are chosen once per checkout and kept in .dev/ports.
 
@@ -7,9 +7,17 @@ RABBITMQ_BIN=/usr/lib/rabbitmq/bin # /usr/sbin/rabbitmqctl is a wrapper that wan
 SERVICES=(rabbitmq mariadb sink)
 RUN=$STATE/run
 LOG=$STATE/log
+SERVICE_TAG=MAILFLOCK_DEV_SERVICE
 
 cmd_up() { with_lock services services_up; }
-cmd_down() { [[ -d $STATE ]] && with_lock services services_down || say "down: nothing is running"; }
+
+cmd_down() {
+    if [[ -d $RUN ]]; then
+        with_lock services services_down
+    else
+        say "down: nothing was running"
+    fi
+}
 
 cmd_clean() {
     cmd_down
@@ -46,6 +54,7 @@ cmd_sql() {
 
 cmd_rabbitmqctl() {
     load_ports
+    service_alive rabbitmq || die "rabbitmq is not running here: run ./dev up"
     rabbitmq_environment
     exec "$RABBITMQ_BIN/rabbitmqctl" "$@"
 }
@@ -53,7 +62,7 @@ cmd_rabbitmqctl() {
 # ---- all of them
 
 services_up() {
-    local name started=0
+    local name begun=()
     for name in mariadbd mariadb-install-db smtp-sink epmd "$RABBITMQ_BIN/rabbitmq-server" ss flock; do
         command -v "$name" >/dev/null || die "$name is missing: run ./dev setup first"
     done
@@ -62,13 +71,15 @@ services_up() {
     load_ports
     write_env
     for name in "${SERVICES[@]}"; do
-        service_alive "$name" || started=1
+        service_alive "$name" || begun+=("$name")
     done
-    if ((started)); then
-        for name in "${SERVICES[@]}"; do service_begin "$name"; done
-    fi
+    for name in "${SERVICES[@]}"; do service_begin "$name"; done
     for name in "${SERVICES[@]}"; do service_await "$name"; done
-    ((started)) || say "up: everything is running already"
+    if ((${#begun[@]})); then
+        say "up: started ${begun[*]}"
+    else
+        say "up: everything is running already"
+    fi
     cat <<TEXT
   RabbitMQ   amqp://mailflock:mailflock@127.0.0.1:$PORT_AMQP/mailflock
              management UI http://127.0.0.1:$PORT_MGMT/ (user mailflock, password mailflock)
@@ -79,20 +90,19 @@ TEXT
 }
 
 services_down() {
-    local name stopped=()
+    local name stopped=() jobs=() result=0
     for name in "${SERVICES[@]}"; do
         if service_alive "$name"; then stopped+=("$name"); fi
         service_end "$name" &
+        jobs+=($!)
     done
-    wait
-    for name in "${SERVICES[@]}" epmd; do
-        ! service_alive "$name" || die "$name does not end; see $LOG/$name.log"
-    done
+    for name in "${jobs[@]}"; do wait "$name" || result=1; done
     if ((${#stopped[@]})); then
         say "down: stopped ${stopped[*]}"
     else
-        say "down: nothing is running"
+        say "down: nothing was running"
     fi
+    return "$result"
 }
 
 any_service_alive() {
@@ -133,9 +143,7 @@ service_status() {
     return "$result"
 }
 
-service_begin() {
-    service_alive "$1" || "start_$1"
-}
+service_begin() { service_alive "$1" || "start_$1"; }
 
 service_await() {
     local name=$1
@@ -161,32 +169,47 @@ service_alive() {
         [[ $(process_started "$pid") == "$started" ]]
 }
 
-# service_end NAME: asks it to end, insists after a while, and awaits every process of its session.
+# service_end NAME: asks it to end, then what is left of its descendants, and insists after a while.
 service_end() {
-    local name=$1 pid
-    if service_alive "$name"; then
-        pid=$(service_pid "$name")
-        kill -TERM "$pid" 2>/dev/null || true
-        if ! wait_until 40 session_empty "$pid"; then
-            warn "$name does not end on its own, killing it"
-            pkill -KILL -s "$pid" || true
-            wait_until 10 session_empty "$pid" || true
-        fi
+    local name=$1
+    signal TERM "$(service_alive "$name" && service_pid "$name")"
+    wait_until 30 service_dead "$name" || warn "$name does not end on its own, killing it"
+    if service_dead "$name"; then
+        signal TERM "$(service_processes "$name")"
+        wait_until 5 service_gone "$name" || true
     fi
-    service_alive "$name" || rm -f -- "$RUN/$name.pid"
-    if [[ $name == rabbitmq ]]; then
-        service_end epmd
-    fi
+    signal KILL "$(service_processes "$name")"
+    wait_until 10 service_gone "$name" || die "$name does not end; see $LOG/$name.log"
+    rm -f -- "$RUN/$name.pid"
 }
 
-# detach NAME COMMAND...: starts COMMAND as leader of a session that keeps nothing of ours open,
-# with its output in NAME.log, and notes its pid and start time.
+# signal NAME PIDS: PIDS is a list, perhaps empty, of processes that may be gone meanwhile.
+signal() {
+    local pid
+    for pid in $2; do kill -s "$1" "$pid" 2>/dev/null || true; done
+}
+
+service_dead() { ! service_alive "$1"; }
+
+# service_processes NAME: the process itself and its descendants, which Erlang puts in sessions of
+# their own. The environment of one that changed its user may be unreadable: hence the first line.
+service_processes() {
+    if service_alive "$1"; then service_pid "$1"; fi
+    processes_with "$SERVICE_TAG=$RUN/$1"
+    if [[ $1 == rabbitmq ]]; then stray_epmd; fi
+}
+
+service_gone() { [[ -z $(service_processes "$1") ]]; }
+
+# detach NAME COMMAND...: starts COMMAND in a session of its own that keeps nothing of ours open,
+# tagged in its environment, with its output in NAME.log, and notes its pid and start time.
 detach() {
     local name=$1 pid started
     shift
     (
         cd "$STATE"
         close_inherited
+        export "$SERVICE_TAG=$RUN/$name"
         exec setsid "$@"
     ) </dev/null >>"$LOG/$name.log" 2>&1 &
     pid=$!
@@ -259,17 +282,15 @@ answers() { (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null; }
 start_rabbitmq() {
     local home=$STATE/rabbitmq port
     for port in "$PORT_AMQP" "$PORT_MGMT" "$PORT_DIST"; do need_port "$port" rabbitmq; done
+    # The node starts an epmd of its own, which outlives it when it is killed and is then used again.
+    if service_gone rabbitmq; then need_port "$PORT_EPMD" "rabbitmq's epmd"; fi
     mkdir -p "$home/conf.d"
     write_rabbitmq_config "$home"
     (
         rabbitmq_environment
         unset NOTIFY_SOCKET
-        if ! service_alive epmd; then
-            need_port "$PORT_EPMD" "rabbitmq's epmd"
-            detach epmd epmd -port "$PORT_EPMD" -address 127.0.0.1
-        fi
-        wait_until 10 answers "$PORT_EPMD" || die "epmd does not answer; see $LOG/epmd.log"
-        export RUNNING_UNDER_SYSTEMD=true # makes the start script become the server, so that the pid is its own
+        # It makes the start script become the server, so that the pid is the server's.
+        export RUNNING_UNDER_SYSTEMD=true
         detach rabbitmq "$RABBITMQ_BIN/rabbitmq-server"
     )
 }
@@ -277,6 +298,14 @@ start_rabbitmq() {
 ready_rabbitmq() {
     answers "$PORT_AMQP" && curl -fsS --noproxy '*' -m 5 -u mailflock:mailflock \
         "http://127.0.0.1:$PORT_MGMT/api/vhosts/mailflock"
+}
+
+# stray_epmd: rabbitmqctl starts an epmd when the node is down, with .dev/env in its environment.
+stray_epmd() {
+    local pid
+    for pid in $(processes_with "RABBITMQ_CONF_ENV_FILE=$STATE/rabbitmq/rabbitmq-env.conf"); do
+        if [[ $(cat "/proc/$pid/comm" 2>/dev/null) == epmd ]]; then printf '%s\n' "$pid"; fi
+    done
 }
 
 # rabbitmq_environment: what the server and its tools need to be the private node and to leave
@@ -295,9 +324,9 @@ rabbitmq_environment() {
     export RABBITMQ_ENABLED_PLUGINS_FILE=$home/enabled_plugins
     export RABBITMQ_PID_FILE=$home/pid RABBITMQ_DIST_PORT=$PORT_DIST
     export ERL_EPMD_PORT=$PORT_EPMD ERL_EPMD_ADDRESS=127.0.0.1 ERL_CRASH_DUMP=$LOG/erl_crash.dump
-    # Loopback only, and no second epmd.
-    export RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS="-kernel inet_dist_use_interface {127,0,0,1} -start_epmd false"
-    export RABBITMQ_CTL_ERL_ARGS="-kernel inet_dist_use_interface {127,0,0,1} -start_epmd false"
+    # Loopback only.
+    export RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS="-kernel inet_dist_use_interface {127,0,0,1}"
+    export RABBITMQ_CTL_ERL_ARGS="-kernel inet_dist_use_interface {127,0,0,1}"
 }
 
 # rabbitmq_cookie: the secret of the private node, made at the first call.
@@ -424,7 +453,7 @@ export MF_PYTHON=$PYTHON
 export MF_MGMT_URL=http://127.0.0.1:$PORT_MGMT
 export MF_SINK_PORT=$PORT_SINK
 export MF_DB_SOCKET=$(printf %q "$(mariadb_socket)")
-export MF_RABBITMQCTL=$RABBITMQ_BIN/rabbitmqctl
+export MF_RABBITMQCTL=$(printf %q "$STATE/bin/rabbitmqctl")
 export RABBITMQ_NODENAME=mailflock@localhost
 export RABBITMQ_USE_LONGNAME=false
 export RABBITMQ_CONF_ENV_FILE=$(printf %q "$STATE/rabbitmq/rabbitmq-env.conf")
@@ -432,5 +461,9 @@ export RABBITMQ_ERLANG_COOKIE=$(rabbitmq_cookie)
 export ERL_EPMD_PORT=$PORT_EPMD
 export ERL_EPMD_ADDRESS=127.0.0.1
 TEXT
+    chmod 600 "$STATE/env.new"
     mv -- "$STATE/env.new" "$STATE/env"
+    mkdir -p "$STATE/bin"
+    printf '#!/bin/bash\nexec %q rabbitmqctl "$@"\n' "$ROOT/dev" >"$STATE/bin/rabbitmqctl"
+    chmod 755 "$STATE/bin/rabbitmqctl"
 }

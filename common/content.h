@@ -1,0 +1,38 @@
+/* A run's content: the snapshot of everything a worker must know about the campaign, written by the
+ * producer when the run is created and read once by each worker. Stored as JSON in run.content. */
+#ifndef MAILFLOCK_CONTENT_H
+#define MAILFLOCK_CONTENT_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "common/arena.h"
+#include "common/buf.h"
+#include "common/err.h"
+
+enum { CONTENT_BYTES_MAX = 8 * 1024 * 1024, CONTENT_DELAYS_MAX = 16 };
+
+/* Texts are never NULL; "" means not given. has_text and has_html tell an empty part from none. */
+struct content {
+    const char *campaign;
+    const char *from, *reply_to, *to_name, *subject, *text, *html, *list_unsubscribe;
+    bool has_text, has_html;
+    const char *transport, *lane;
+    bool resend; /* on_crash = "resend" rather than "hold" */
+    int max_attempts;
+    int64_t max_age_s;                          /* from the scheduled moment */
+    int n_delays, delays_s[CONTENT_DELAYS_MAX]; /* before attempt 2, 3, ...; the last one repeats */
+    struct arena arena;                         /* owns the texts of a decoded one */
+};
+
+/* content_encode: appends the JSON; the buffer's too_big tells a content past its maximum. */
+void content_encode(const struct content *content, struct buf *out);
+
+/* content_decode: on success the caller owns *out until content_fini. */
+struct err content_decode(const char *json, size_t len, struct content *out) MUST_CHECK;
+void content_fini(struct content *content);
+
+/* content_delay_s: how long after attempt the next one comes. */
+int content_delay_s(const struct content *content, unsigned attempt);
+
+#endif

@@ -1,0 +1,126 @@
+/* struct content to JSON and back. */
+#include <cjson/cJSON.h>
+#include <stddef.h>
+#include <string.h>
+
+#include "common/chunk.h"
+#include "common/content.h"
+
+static const struct {
+    const char *name;
+    size_t offset;
+} TEXTS[] = {
+    {"campaign", offsetof(struct content, campaign)},
+    {"from", offsetof(struct content, from)},
+    {"reply_to", offsetof(struct content, reply_to)},
+    {"to_name", offsetof(struct content, to_name)},
+    {"subject", offsetof(struct content, subject)},
+    {"text", offsetof(struct content, text)},
+    {"html", offsetof(struct content, html)},
+    {"list_unsubscribe", offsetof(struct content, list_unsubscribe)},
+    {"transport", offsetof(struct content, transport)},
+    {"lane", offsetof(struct content, lane)},
+};
+enum { N_TEXTS = sizeof TEXTS / sizeof TEXTS[0] };
+
+void content_encode(const struct content *c, struct buf *out)
+{
+    buf_append_text(out, "{\"v\":1");
+    for (int i = 0; i < N_TEXTS; i++) {
+        const char *text = *(const char *const *)((const char *)c + TEXTS[i].offset);
+        buf_append_format(out, ",\"%s\":", TEXTS[i].name);
+        if (!chunk_write_text(out, text, strlen(text))) out->too_big = true;
+    }
+    buf_append_format(out,
+                      ",\"has_text\":%s,\"has_html\":%s,\"on_crash\":\"%s\",\"max_attempts\":%d,"
+                      "\"max_age_s\":%lld,\"delays_s\":[",
+                      c->has_text ? "true" : "false", c->has_html ? "true" : "false",
+                      c->resend ? "resend" : "hold", c->max_attempts, (long long)c->max_age_s);
+    for (int i = 0; i < c->n_delays; i++)
+        buf_append_format(out, "%s%d", i ? "," : "", c->delays_s[i]);
+    buf_append_text(out, "]}");
+}
+
+static struct err bad(const char *what)
+{
+    return err_make(ERR_INPUT, 0, "the run's content: '%s' is missing or wrong", what);
+}
+
+static struct err read_texts(const cJSON *root, struct content *out)
+{
+    for (int i = 0; i < N_TEXTS; i++) {
+        const cJSON *item = cJSON_GetObjectItemCaseSensitive(root, TEXTS[i].name);
+        if (!cJSON_IsString(item)) return bad(TEXTS[i].name);
+        char *copy = arena_copy(&out->arena, item->valuestring, strlen(item->valuestring));
+        if (!copy) return bad(TEXTS[i].name);
+        *(const char **)((char *)out + TEXTS[i].offset) = copy;
+    }
+    return err_none();
+}
+
+static struct err read_number(const cJSON *root, const char *name, double max, double *out)
+{
+    const cJSON *item = cJSON_GetObjectItemCaseSensitive(root, name);
+    if (!cJSON_IsNumber(item) || item->valuedouble < 0 || item->valuedouble > max) return bad(name);
+    *out = item->valuedouble;
+    return err_none();
+}
+
+static struct err read_delays(const cJSON *root, struct content *out)
+{
+    const cJSON *list = cJSON_GetObjectItemCaseSensitive(root, "delays_s");
+    const cJSON *item;
+    if (!cJSON_IsArray(list) || cJSON_GetArraySize(list) > CONTENT_DELAYS_MAX)
+        return bad("delays_s");
+    cJSON_ArrayForEach(item, list)
+    {
+        if (!cJSON_IsNumber(item) || item->valuedouble < 1 || item->valuedouble > 1e7)
+            return bad("delays_s");
+        out->delays_s[out->n_delays++] = (int)item->valuedouble;
+    }
+    return out->n_delays ? err_none() : bad("delays_s");
+}
+
+static struct err read_root(const cJSON *root, struct content *out)
+{
+    double number;
+    TRY(read_number(root, "v", 1, &number));
+    TRY(read_texts(root, out));
+    TRY(read_number(root, "max_attempts", 1000, &number));
+    out->max_attempts = (int)number;
+    TRY(read_number(root, "max_age_s", 1e9, &number));
+    out->max_age_s = (int64_t)number;
+    out->has_text = cJSON_IsTrue(cJSON_GetObjectItemCaseSensitive(root, "has_text"));
+    out->has_html = cJSON_IsTrue(cJSON_GetObjectItemCaseSensitive(root, "has_html"));
+    const char *on_crash = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(root, "on_crash"));
+    if (!on_crash || (strcmp(on_crash, "hold") && strcmp(on_crash, "resend")))
+        return bad("on_crash");
+    out->resend = strcmp(on_crash, "resend") == 0;
+    return read_delays(root, out);
+}
+
+struct err content_decode(const char *json, size_t len, struct content *out)
+{
+    *out = (struct content){0};
+    cJSON *root = cJSON_ParseWithLength(json, len);
+    if (!cJSON_IsObject(root)) {
+        cJSON_Delete(root);
+        return err_make(ERR_INPUT, 0, "the run's content is not a JSON object");
+    }
+    arena_init(&out->arena, CONTENT_BYTES_MAX);
+    struct err e = read_root(root, out);
+    cJSON_Delete(root);
+    if (e.code) content_fini(out);
+    return e;
+}
+
+void content_fini(struct content *content)
+{
+    arena_fini(&content->arena);
+}
+
+int content_delay_s(const struct content *content, unsigned attempt)
+{
+    int i = attempt < 1 ? 0 : (int)attempt - 1;
+    return content->delays_s[i < content->n_delays ? i : content->n_delays - 1];
+}

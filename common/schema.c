@@ -1,0 +1,142 @@
+/* The numbered migrations. An applied one is never edited: a change is a new number. */
+#include "common/schema.h"
+
+#include <stddef.h>
+
+/* One row a run: one occurrence of a campaign. content is the snapshot of common/content.h. */
+static const char RUN_TABLE[] =
+    "CREATE TABLE run ("
+    " id BIGINT UNSIGNED NOT NULL AUTO_INCREMENT PRIMARY KEY,"
+    " campaign VARCHAR(64) CHARACTER SET ascii COLLATE ascii_bin NOT NULL,"
+    " scheduled_at DATETIME NOT NULL,"
+    " publishing ENUM('open','done') NOT NULL DEFAULT 'open',"
+    " control ENUM('go','paused','cancelled') NOT NULL DEFAULT 'go',"
+    " content MEDIUMTEXT NOT NULL,"
+    " created_at DATETIME(6) NOT NULL,"
+    " published_at DATETIME(6) NULL,"
+    " completed_at DATETIME(6) NULL,"
+    " UNIQUE KEY run_occurrence (campaign, scheduled_at)"
+    ") ENGINE=InnoDB DEFAULT CHARSET=utf8mb4";
+
+/* One row a chunk: the unit of account. token NULL = nobody holds it. next_due = when its message
+ * should have been taken up at the latest (PROTOCOL P6). */
+static const char CHUNK_TABLE[] =
+    "CREATE TABLE chunk ("
+    " run_id BIGINT UNSIGNED NOT NULL,"
+    " chunk_no INT UNSIGNED NOT NULL,"
+    " first_id VARCHAR(64) COLLATE utf8mb4_bin NOT NULL,"
+    " last_id VARCHAR(64) COLLATE utf8mb4_bin NOT NULL,"
+    " recipients INT UNSIGNED NOT NULL,"
+    " digest BIGINT UNSIGNED NULL,"
+    " state ENUM('planned','queued','done','stuck') NOT NULL DEFAULT 'planned',"
+    " attempt SMALLINT UNSIGNED NOT NULL DEFAULT 1,"
+    " token BIGINT UNSIGNED NULL,"
+    " owner VARCHAR(64) NULL,"
+    " lease_until DATETIME(6) NULL,"
+    " seq INT UNSIGNED NOT NULL DEFAULT 0,"
+    " started INT UNSIGNED NOT NULL DEFAULT 0,"
+    " claims SMALLINT UNSIGNED NOT NULL DEFAULT 0,"
+    " next_due DATETIME(6) NULL,"
+    " sent INT UNSIGNED NOT NULL DEFAULT 0,"
+    " failed INT UNSIGNED NOT NULL DEFAULT 0,"
+    " deferred INT UNSIGNED NOT NULL DEFAULT 0,"
+    " suppressed INT UNSIGNED NOT NULL DEFAULT 0,"
+    " skipped INT UNSIGNED NOT NULL DEFAULT 0,"
+    " unknown INT UNSIGNED NOT NULL DEFAULT 0,"
+    " PRIMARY KEY (run_id, chunk_no)"
+    ") ENGINE=InnoDB DEFAULT CHARSET=utf8mb4";
+
+/* One row a position with an outcome. No other unique key: concurrent multi-row inserts deadlock
+ * on secondary ones. */
+static const char DELIVERY_TABLE[] =
+    "CREATE TABLE delivery ("
+    " run_id BIGINT UNSIGNED NOT NULL,"
+    " chunk_no INT UNSIGNED NOT NULL,"
+    " position INT UNSIGNED NOT NULL,"
+    " recipient_id VARCHAR(64) COLLATE utf8mb4_bin NOT NULL,"
+    " email VARCHAR(320) NOT NULL,"
+    " status ENUM('sent','failed','deferred','suppressed','skipped','unknown') NOT NULL,"
+    " attempt SMALLINT UNSIGNED NOT NULL,"
+    " maybe TINYINT UNSIGNED NOT NULL DEFAULT 0,"
+    " code SMALLINT UNSIGNED NOT NULL DEFAULT 0,"
+    " enhanced VARCHAR(12) CHARACTER SET ascii NOT NULL DEFAULT '',"
+    " detail VARCHAR(255) NOT NULL DEFAULT '',"
+    " message_id VARCHAR(160) CHARACTER SET ascii NOT NULL DEFAULT '',"
+    " worker VARCHAR(64) NOT NULL DEFAULT '',"
+    " at DATETIME(6) NOT NULL,"
+    " PRIMARY KEY (run_id, chunk_no, position)"
+    ") ENGINE=InnoDB DEFAULT CHARSET=utf8mb4";
+
+static const char SUPPRESSION_TABLE[] = "CREATE TABLE suppression ("
+                                        " email VARCHAR(320) NOT NULL PRIMARY KEY,"
+                                        " reason VARCHAR(255) NOT NULL DEFAULT '',"
+                                        " source VARCHAR(64) NOT NULL DEFAULT '',"
+                                        " at DATETIME(6) NOT NULL"
+                                        ") ENGINE=InnoDB DEFAULT CHARSET=utf8mb4";
+
+static const struct {
+    int number;
+    const char *name, *sql;
+} MIGRATIONS[] = {
+    {1, "run", RUN_TABLE},
+    {2, "chunk", CHUNK_TABLE},
+    {3, "delivery", DELIVERY_TABLE},
+    {4, "suppression", SUPPRESSION_TABLE},
+};
+enum { N_MIGRATIONS = sizeof MIGRATIONS / sizeof MIGRATIONS[0] };
+
+static struct err read_number(struct db *db, int *number)
+{
+    struct db_result *r;
+    *number = 0;
+    TRY(db_queryf(db, &r, "SELECT COALESCE(MAX(number), 0) FROM schema_migration"));
+    if (db_next(r)) *number = (int)db_i64(r, 0);
+    db_result_free(r);
+    return err_none();
+}
+
+static struct err apply_missing(struct db *db, int *applied)
+{
+    int have;
+    TRY(db_exec_text(db,
+                     "CREATE TABLE IF NOT EXISTS schema_migration ("
+                     " number INT NOT NULL PRIMARY KEY, name VARCHAR(64) NOT NULL,"
+                     " applied_at DATETIME(6) NOT NULL) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4",
+                     NULL));
+    TRY(read_number(db, &have));
+    for (int i = 0; i < N_MIGRATIONS; i++) {
+        if (MIGRATIONS[i].number <= have) continue;
+        TRY(db_exec_text(db, MIGRATIONS[i].sql, NULL));
+        TRY(db_execf(db, NULL, "INSERT INTO schema_migration VALUES (%d, '%s', UTC_TIMESTAMP(6))",
+                     MIGRATIONS[i].number, MIGRATIONS[i].name));
+        ++*applied;
+    }
+    return err_none();
+}
+
+struct err schema_migrate(struct db *db, int *applied)
+{
+    struct db_result *r;
+    *applied = 0;
+    TRY(db_queryf(db, &r, "SELECT GET_LOCK(CONCAT('mailflock.init.', DATABASE()), 60)"));
+    bool locked = db_next(r) && db_i64(r, 0) == 1;
+    db_result_free(r);
+    if (!locked)
+        return err_make(ERR_STATE, 0, "another 'mailflock init' is at work on this database");
+    struct err e = apply_missing(db, applied);
+    struct err unlocked =
+        db_exec_text(db, "DO RELEASE_LOCK(CONCAT('mailflock.init.', DATABASE()))", NULL);
+    return e.code ? e : unlocked;
+}
+
+struct err schema_check(struct db *db)
+{
+    int have, want = MIGRATIONS[N_MIGRATIONS - 1].number;
+    struct err e = read_number(db, &have);
+    if (e.code && db_failure_of(&e) == DB_FAILURE_STATEMENT)
+        return err_make(ERR_STATE, 0, "the database has no Mailflock tables: run 'mailflock init'");
+    if (e.code) return e;
+    if (have == want) return err_none();
+    return err_make(ERR_STATE, 0, "the database has schema %d, this program needs %d: %s", have,
+                    want, have < want ? "run 'mailflock init'" : "use the newer programs");
+}

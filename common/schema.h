@@ -1,0 +1,16 @@
+/* The ledger's tables, as numbered migrations. `mailflock init` applies them; every program checks
+ * at start that the database has what it was built for. */
+#ifndef MAILFLOCK_SCHEMA_H
+#define MAILFLOCK_SCHEMA_H
+
+#include "common/db.h"
+#include "common/err.h"
+
+/* schema_migrate: applies what is missing, in order, under a lock; *applied counts. Idempotent. */
+struct err schema_migrate(struct db *db, int *applied) MUST_CHECK;
+
+/* schema_check: ERR_DB with the command to run where the tables are missing or too old; a newer
+ * schema is refused too. */
+struct err schema_check(struct db *db) MUST_CHECK;
+
+#endif

@@ -1,0 +1,316 @@
+/* The table of config/campaigns/NAME.cfg, the rules between its keys, and its template files.
+ * Touches no database and does not look inside templates. */
+#include "common/campaign.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <strings.h>
+
+enum { SECOND = 1000, MINUTE = 60 * SECOND, HOUR = 60 * MINUTE, DAY = 24 * HOUR };
+enum { HEADER_MAX = 900 }; /* a header value must stay below a line's 998 octets (RFC 5322) */
+
+static const char *const lanes[] = {"bulk", "fast", NULL};
+static const char *const crash_policies[] = {"hold", "resend", NULL};
+
+#define AT(field) offsetof(struct campaign, field)
+static const struct conf_key keys[] = {
+    {"audience.sql", CONF_TEXT, CONF_REQUIRED | CONF_LINES, AT(audience.sql), NULL, 1, 0, NULL,
+     NULL,
+     "The SELECT that yields the recipients, a page at a time: columns `id` and `email`, and one "
+     "for each variable of the templates. It uses `:after` (the last id of the page before) and "
+     "`:limit`, and is ordered by the id."},
+    {"audience.chunk", CONF_INT, 0, AT(audience.chunk_size), "500", 1, 1000, NULL, NULL,
+     "Recipients in one chunk: what travels as one message and is claimed by one worker."},
+    {"content.from", CONF_TEXT, CONF_REQUIRED, AT(content.from), NULL, 1, HEADER_MAX, NULL, NULL,
+     "The sender: `Name <address>` or an address."},
+    {"content.reply_to", CONF_TEXT, 0, AT(content.reply_to), "", 0, HEADER_MAX, NULL, NULL,
+     "Where answers go; empty: to the sender."},
+    {"content.to_name", CONF_TEXT, 0, AT(content.to_name), "", 0, HEADER_MAX, NULL, NULL,
+     "The name beside the recipient's address; a template."},
+    {"content.subject", CONF_TEXT, CONF_REQUIRED, AT(content.subject), NULL, 1, HEADER_MAX, NULL,
+     NULL, "The subject; a template."},
+    {"content.text", CONF_TEXT, 0, AT(content.text_file), "", 0, 1024, NULL, NULL,
+     "The file of the plain text part, in the templates directory. Text, HTML or both."},
+    {"content.html", CONF_TEXT, 0, AT(content.html_file), "", 0, 1024, NULL, NULL,
+     "The file of the HTML part, in the templates directory."},
+    {"content.list_unsubscribe", CONF_TEXT, 0, AT(content.list_unsubscribe), "", 0, HEADER_MAX,
+     NULL, NULL,
+     "The `https://` address (or `mailto:`) that ends a subscription; a template. Large mailbox "
+     "providers ask bulk senders for it."},
+    {"delivery.transport", CONF_TEXT, 0, AT(delivery.transport), "relay", 1, 64, NULL, NULL,
+     "The transport in `mailflock.cfg` that sends this campaign."},
+    {"delivery.lane", CONF_TEXT, 0, AT(delivery.lane), "bulk", 0, 0, lanes, NULL,
+     "The queue: `fast` is for few, urgent mails."},
+    {"delivery.on_crash", CONF_CHOICE, 0, AT(delivery.on_crash), "hold", 0, 0, crash_policies, NULL,
+     "What becomes of the mails that were on the way when a worker died: `hold` lists them as "
+     "unknown and never sends a second copy, `resend` sends them again."},
+    {"delivery.retry.delays", CONF_DURATION_LIST, 0, AT(delivery.delays), "1m,5m,30m,2h", SECOND,
+     7 * DAY, NULL, NULL,
+     "The waits before the second, third and further attempts; the last one repeats. Whole "
+     "seconds."},
+    {"delivery.retry.max_attempts", CONF_INT, 0, AT(delivery.max_attempts), "5", 1, 20, NULL, NULL,
+     "Attempts for one recipient before it counts as failed."},
+    {"delivery.retry.max_age", CONF_DURATION, 0, AT(delivery.max_age_ms), "1d", MINUTE, 30LL * DAY,
+     NULL, NULL, "After this, counted from the scheduled moment, nothing is tried again."},
+};
+#undef AT
+static const struct conf_table table = {keys, sizeof keys / sizeof *keys, sizeof(struct campaign),
+                                        false};
+
+/* What the reading of one campaign needs at every step. */
+struct reading {
+    const struct settings *settings;
+    const char *file;
+    struct campaign *campaign;
+};
+
+#define WRONG(r, path, ...) conf_error((r)->file, &table, path, __VA_ARGS__)
+
+static bool is_word(char c)
+{
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_';
+}
+
+static bool has_parameter(const char *sql, const char *name)
+{
+    size_t len = strlen(name);
+    for (const char *p = sql; (p = strstr(p, name)); p += len)
+        if (!is_word(p[len])) return true;
+    return false;
+}
+
+static bool has_order_by(const char *sql)
+{
+    for (const char *p = sql; (p = strcasestr(p, "order")); p += 5) {
+        size_t blanks = strspn(p + 5, " \t\r\n");
+        if (blanks && strncasecmp(p + 5 + blanks, "by", 2) == 0 && !is_word(p[7 + blanks]) &&
+            (p == sql || !is_word(p[-1])))
+            return true;
+    }
+    return false;
+}
+
+static struct err check_sql(const struct reading *r)
+{
+    const char *sql = r->campaign->audience.sql, *path = "audience.sql";
+    if (!has_parameter(sql, ":after"))
+        return WRONG(r, path, "must use :after, as in WHERE id > :after, to read page by page");
+    if (!has_parameter(sql, ":limit"))
+        return WRONG(r, path, "must use :limit, as in LIMIT :limit, to read page by page");
+    if (!has_order_by(sql))
+        return WRONG(r, path, "must have ORDER BY id, so that each page follows the one before");
+    return err_none();
+}
+
+/* Name <local@domain> or local@domain; what mail servers make of it is theirs to say. */
+static bool has_address(const char *text)
+{
+    const char *open = strrchr(text, '<'), *start = open ? open + 1 : text;
+    size_t len = open ? strcspn(start, ">") : strlen(start);
+    if (open && (start[len] != '>' || start[len + 1])) return false;
+    const char *at = memchr(start, '@', len);
+    if (!at || at == start || at + 1 == start + len) return false;
+    return memchr(at + 1, '@', (size_t)(start + len - at - 1)) == NULL &&
+           strcspn(start, " ,;<>") >= len;
+}
+
+static struct err check_content(const struct reading *r)
+{
+    const struct campaign *c = r->campaign;
+    const char *hint = "must hold an address: Name <news@example.com> or news@example.com";
+    if (!has_address(c->content.from)) return WRONG(r, "content.from", "%s", hint);
+    if (c->content.reply_to[0] && !has_address(c->content.reply_to))
+        return WRONG(r, "content.reply_to", "%s", hint);
+    if (!c->content.text_file[0] && !c->content.html_file[0])
+        return WRONG(r, "content", "has neither text nor html; name at least one template file");
+    const char *list = c->content.list_unsubscribe;
+    if (list[0] && strncmp(list, "https://", 8) != 0 && strncmp(list, "http://", 7) != 0 &&
+        strncmp(list, "mailto:", 7) != 0 && strncmp(list, "{{", 2) != 0)
+        return WRONG(r, "content.list_unsubscribe", "must begin with https:// or mailto:");
+    return err_none();
+}
+
+static void list_transports(const struct settings *settings, struct buf *out)
+{
+    const struct settings_transport *t = settings->transports.items;
+    for (size_t i = 0; i < settings->transports.count; i++)
+        buf_append_format(out, "%s%s", i ? ", " : "", t[i].name);
+    if (settings->transports.count == 0) buf_append_text(out, "none");
+}
+
+static struct err check_delivery(const struct reading *r)
+{
+    const struct campaign *c = r->campaign;
+    const char *name = c->delivery.transport;
+    if (!settings_find_transport(r->settings, name)) {
+        struct buf known;
+        buf_init(&known, 200);
+        list_transports(r->settings, &known);
+        struct err e = WRONG(r, "delivery.transport",
+                             "'%s' is not among the transports of the settings; there is: %s", name,
+                             buf_text(&known));
+        buf_fini(&known);
+        return e;
+    }
+    if (c->delivery.delays.count == 0)
+        return WRONG(r, "delivery.retry.delays", "must hold at least one duration");
+    for (size_t i = 0; i < c->delivery.delays.count; i++)
+        if (c->delivery.delays.ms[i] % SECOND)
+            return WRONG(r, "delivery.retry.delays", "must be whole seconds");
+    return err_none();
+}
+
+static bool leaves_directory(const char *path)
+{
+    if (path[0] == '/') return true;
+    for (const char *p = path; *p; p += strspn(p, "/")) {
+        size_t len = strcspn(p, "/");
+        if (len == 2 && memcmp(p, "..", 2) == 0) return true;
+        p += len;
+    }
+    return false;
+}
+
+/* The real path of a template, symbolic links followed, if it lies inside the directory. */
+static struct err find_template(const struct reading *r, const char *key, const char *name,
+                                char real[PATH_MAX])
+{
+    const char *dir = r->settings->templates_dir;
+    char path[PATH_MAX], real_dir[PATH_MAX];
+    if (leaves_directory(name))
+        return WRONG(r, key, "'%.80s' must be a path inside the templates directory, without ..",
+                     name);
+    if (!realpath(dir, real_dir))
+        return WRONG(r, key, "the templates directory %s: %s", dir, strerror(errno));
+    if (snprintf(path, sizeof path, "%s/%s", real_dir, name) >= (int)sizeof path)
+        return WRONG(r, key, "the path of the template is too long");
+    if (!realpath(path, real))
+        return WRONG(r, key, "cannot open the template %s/%s: %s", dir, name, strerror(errno));
+    size_t len = strlen(real_dir);
+    if (len > 1 && (strncmp(real, real_dir, len) != 0 || real[len] != '/'))
+        return WRONG(r, key, "'%.80s' is a link that leads outside the templates directory", name);
+    return err_none();
+}
+
+/* An empty name gives an empty text. A byte order mark is no part of the text. */
+static struct err load_template(const struct reading *r, const char *key, const char *name,
+                                char **text, size_t *text_len)
+{
+    char real[PATH_MAX];
+    struct buf content;
+    buf_init(&content, CAMPAIGN_TEMPLATE_MAX + 1); /* and a NUL */
+    struct err e = err_none();
+    if (name[0]) e = find_template(r, key, name, real);
+    if (!e.code && name[0]) {
+        e = conf_file_read(real, &content);
+        if (e.code) e = WRONG(r, key, "%s", e.text);
+    }
+    if (!e.code && content.len > CAMPAIGN_TEMPLATE_MAX)
+        e = WRONG(r, key, "the template %s is larger than %d bytes", name, CAMPAIGN_TEMPLATE_MAX);
+    if (!e.code && !conf_utf8_valid(content.data, content.len))
+        e = WRONG(r, key, "the template %s is not UTF-8; save it in that encoding", name);
+    if (!e.code) {
+        size_t skip = content.len >= 3 && memcmp(content.data, "\xef\xbb\xbf", 3) == 0 ? 3 : 0;
+        *text = mem_copy_text(buf_text(&content) + skip);
+        *text_len = content.len - skip;
+    }
+    buf_fini(&content);
+    return e;
+}
+
+static struct err complete(const struct reading *r)
+{
+    struct campaign *c = r->campaign;
+    TRY(check_sql(r));
+    TRY(check_content(r));
+    TRY(check_delivery(r));
+    TRY(load_template(r, "content.text", c->content.text_file, &c->content.text,
+                      &c->content.text_len));
+    return load_template(r, "content.html", c->content.html_file, &c->content.html,
+                         &c->content.html_len);
+}
+
+bool campaign_name_valid(const char *name)
+{
+    size_t len = strlen(name);
+    return len >= 1 && len <= CAMPAIGN_NAME_MAX &&
+           strspn(name, "abcdefghijklmnopqrstuvwxyz0123456789-") == len;
+}
+
+struct err campaign_read(const struct settings *settings, const char *name,
+                         struct campaign *campaign)
+{
+    memset(campaign, 0, sizeof *campaign);
+    if (!campaign_name_valid(name))
+        return err_make(ERR_CONFIG, 0,
+                        "'%.80s' cannot be a campaign's name: lower-case letters, digits and "
+                        "hyphens, at most %d",
+                        name, CAMPAIGN_NAME_MAX);
+    char file[PATH_MAX];
+    snprintf(file, sizeof file, "%s/%s.cfg", settings->campaigns_dir, name);
+    struct err e = conf_read(file, &table, campaign);
+    if (e.code) return e.code == ERR_IO ? err_wrap(e, "campaign %s", name) : e;
+    campaign->name = mem_copy_text(name);
+    e = complete(&(struct reading){.settings = settings, .file = file, .campaign = campaign});
+    if (e.code) campaign_free(campaign);
+    return e;
+}
+
+void campaign_free(struct campaign *campaign)
+{
+    conf_free(&table, campaign);
+    free(campaign->name);
+    free(campaign->content.text);
+    free(campaign->content.html);
+    memset(campaign, 0, sizeof *campaign);
+}
+
+static int compare_texts(const void *a, const void *b)
+{
+    return strcmp(*(char *const *)a, *(char *const *)b);
+}
+
+/* Hidden files are editors' business. */
+static struct err add_name(const char *dir, const char *file, struct conf_texts *names)
+{
+    size_t len = strlen(file);
+    if (file[0] == '.' || len < 4 || strcmp(file + len - 4, ".cfg") != 0) return err_none();
+    char *name = mem_copy_text(file);
+    name[len - 4] = '\0';
+    if (!campaign_name_valid(name)) {
+        free(name);
+        return err_make(ERR_CONFIG, 0,
+                        "%s/%s: a campaign's file is named with lower-case letters, digits and "
+                        "hyphens, at most %d, and .cfg",
+                        dir, file, CAMPAIGN_NAME_MAX);
+    }
+    names->items = mem_resize(names->items, (names->count + 1) * sizeof *names->items);
+    names->items[names->count++] = name;
+    return err_none();
+}
+
+struct err campaign_list(const struct settings *settings, struct conf_texts *names)
+{
+    *names = (struct conf_texts){0};
+    DIR *dir = opendir(settings->campaigns_dir);
+    if (!dir)
+        return err_make(ERR_IO, errno, "the campaigns directory %s: %s", settings->campaigns_dir,
+                        strerror(errno));
+    struct err e = err_none();
+    for (struct dirent *entry; !e.code && (entry = readdir(dir));)
+        e = add_name(settings->campaigns_dir, entry->d_name, names);
+    closedir(dir);
+    if (e.code)
+        conf_texts_free(names);
+    else if (names->count)
+        qsort(names->items, names->count, sizeof *names->items, compare_texts);
+    return e;
+}
+
+void campaign_help(struct buf *out, enum conf_help form)
+{
+    conf_help(&table, form, out);
+}

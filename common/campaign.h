@@ -1,0 +1,66 @@
+/* One campaign as its owner wrote it: config/campaigns/NAME.cfg and its template files. */
+#ifndef MAILFLOCK_CAMPAIGN_H
+#define MAILFLOCK_CAMPAIGN_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "common/buf.h"
+#include "common/config.h"
+#include "common/err.h"
+#include "common/settings.h"
+
+enum { CAMPAIGN_NAME_MAX = 64, CAMPAIGN_TEMPLATE_MAX = 1024 * 1024 };
+
+/* What becomes of a recipient whose mail was on the way when a worker died. */
+enum campaign_on_crash {
+    CAMPAIGN_HOLD,  /* never a second copy: the recipient is listed as unknown */
+    CAMPAIGN_RESEND /* never a missing mail: it is sent again */
+};
+
+/* No text is ever NULL; "" means not given. */
+struct campaign {
+    char *name; /* the file's name; [a-z0-9-]{1,64} */
+    struct {
+        char *sql;      /* names :after and :limit, has ORDER BY */
+        int chunk_size; /* recipients in one chunk */
+    } audience;
+    struct {
+        char *from, *reply_to, *to_name, *subject, *list_unsubscribe;
+        char *text_file, *html_file; /* relative to the templates directory */
+        char *text, *html;           /* the files' text: UTF-8, NUL-terminated; "" without a file */
+        size_t text_len, html_len;
+    } content;
+    struct {
+        char *transport; /* exists in the settings */
+        char *lane;      /* "bulk" or "fast" */
+        int on_crash;    /* enum campaign_on_crash */
+        /* Attempt n + 1 follows attempt n after delays.ms[n - 1], the last one repeating; each is a
+         * whole number of seconds, and there is at least one. */
+        struct conf_durations delays;
+        int max_attempts;
+        int64_t max_age_ms; /* from the run's scheduled moment */
+    } delivery;
+};
+
+/* campaign_read: reads campaign name and its templates, and checks all that can be checked without
+ * a database; the syntax of templates is checked by common/template.h. ERR_CONFIG says file, line
+ * and what would be right; ERR_IO where a file cannot be read. On failure nothing is left to free.
+ */
+struct err campaign_read(const struct settings *settings, const char *name,
+                         struct campaign *campaign) MUST_CHECK;
+
+/* campaign_free: frees what campaign_read filled in; harmless on a zeroed struct. */
+void campaign_free(struct campaign *campaign);
+
+/* campaign_name_valid: [a-z0-9-]{1,64}. */
+bool campaign_name_valid(const char *name);
+
+/* campaign_list: the names in the campaigns directory, in order. Returns owned texts, freed with
+ * conf_texts_free. ERR_CONFIG for a .cfg file whose name cannot be a campaign's. */
+struct err campaign_list(const struct settings *settings, struct conf_texts *names) MUST_CHECK;
+
+/* campaign_help: every key, for --help-config or docs/configuration.md. Check out at the end. */
+void campaign_help(struct buf *out, enum conf_help form);
+
+#endif

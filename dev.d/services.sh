@@ -207,7 +207,7 @@ detach() {
     local name=$1 pid started
     shift
     (
-        cd "$STATE"
+        cd "$STATE" || exit
         close_inherited
         export "$SERVICE_TAG=$RUN/$name"
         exec setsid "$@"

@@ -1,4 +1,80 @@
 # shellcheck shell=bash
-# ./dev test: everything that must hold, in the order in which it fails fastest.
+# ./dev test: everything that must hold. Style comes first since it fails fastest; what cannot go
+# on without a step that failed ends there, all other failures are collected and listed at the end.
 
-cmd_test() { die "test: not there yet"; }
+FAILED=()
+
+cmd_test() {
+    local services_were_up=0
+    cmd_setup
+    if any_service_alive; then services_were_up=1; fi
+    ((services_were_up)) || trap cmd_down EXIT
+    trap 'exit 130' INT
+    trap 'exit 143' TERM HUP
+
+    check "shell scripts (shellcheck)" check_shell
+    check "formatting (clang-format)" check_format
+    check "house rules (tests/house.sh)" "$ROOT/tests/house.sh"
+    heading build
+    cmd_build
+    heading up
+    cmd_up
+    heading "build with sanitizers"
+    cmd_build --asan
+    check "unit and system tests" run_ctest build
+    check "unit tests under sanitizers" run_ctest build-asan -L unit
+
+    if ((${#FAILED[@]})); then
+        heading "FAILED"
+        printf '  %s\n' "${FAILED[@]}"
+        exit 1
+    fi
+    heading "all checks and tests passed"
+}
+
+heading() { printf '\n== %s\n' "$*"; }
+
+check() {
+    local title=$1
+    shift
+    heading "$title"
+    "$@" || FAILED+=("$title")
+}
+
+run_ctest() {
+    local dir=$STATE/$1
+    shift
+    (
+        # shellcheck source=/dev/null
+        . "$STATE/env"
+        export MF_BUILD=$dir
+        exec ctest --test-dir "$dir" --output-on-failure --no-tests=error "$@" </dev/null
+    )
+}
+
+check_shell() {
+    local scripts
+    mapfile -t scripts < <(source_files '*.sh' .ci/run)
+    # dev sources dev.d/*.sh: -x follows them.
+    (cd "$ROOT" && shellcheck -x dev "${scripts[@]}") && say "$((${#scripts[@]} + 1)) scripts are clean"
+}
+
+check_format() {
+    local sources
+    mapfile -t sources < <(source_files '*.c' '*.h')
+    ((${#sources[@]})) || return 0
+    (cd "$ROOT" && clang-format --dry-run -Werror "${sources[@]}") && say "${#sources[@]} files are clean"
+}
+
+# source_files PATTERN...: the tracked files that match; all files that match where git cannot say.
+source_files() {
+    local pattern names=()
+    cd "$ROOT" || return
+    if git rev-parse --is-inside-work-tree >/dev/null 2>&1; then
+        # Tracked but deleted in the working tree is no file to check.
+        comm -23 <(git ls-files -- "$@" | sort -u) <(git ls-files --deleted -- "$@" | sort -u)
+        return
+    fi
+    for pattern in "$@"; do names+=(-o -path "./$pattern"); done
+    find . -path ./.dev -prune -o -type f \( "${names[@]:1}" \) -print | sed 's,^\./,,' | sort
+}

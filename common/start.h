@@ -21,4 +21,15 @@ struct err start_broker(const struct settings *settings, const struct broker_con
 /* start_broker_config: the settings as broker.h wants them. */
 struct broker_config start_broker_config(const struct settings *settings, const char *name);
 
+/* Everyone who declares a lane must say the same limit. It is far above the ledger's own verdict on
+ * poison (PROTOCOL C11): a message in hand is counted when its worker dies, whoever is to blame. */
+enum { START_DELIVERY_LIMIT = 1000 };
+
+/* start_lane: declares a lane as all programs do: with the given delays (seconds), and those that
+ * releases (1 s), waiting (60 s) and a foreign lease need. Idempotent. */
+struct err start_lane(const struct settings *settings, struct broker *broker, const char *lane,
+                      const int *delays_s, int n_delays) MUST_CHECK;
+/* start_lease_s: the lease in whole seconds, rounded up: the delay queue for a held chunk. */
+int start_lease_s(const struct settings *settings);
+
 #endif

@@ -195,28 +195,33 @@ static struct err find_template(const struct reading *r, const char *key, const 
     return err_none();
 }
 
-/* An empty name gives an empty text. A byte order mark is no part of the text. */
+/* A byte order mark is no part of the text. */
+static void copy_template(const struct buf *content, char **text, size_t *text_len)
+{
+    size_t skip = content->len >= 3 && memcmp(content->data, "\xef\xbb\xbf", 3) == 0 ? 3 : 0;
+    *text_len = content->len - skip;
+    *text = mem_alloc(*text_len + 1);
+    if (*text_len) memcpy(*text, content->data + skip, *text_len);
+}
+
+/* An empty name gives an empty text. */
 static struct err load_template(const struct reading *r, const char *key, const char *name,
                                 char **text, size_t *text_len)
 {
     char real[PATH_MAX];
     struct buf content;
-    buf_init(&content, CAMPAIGN_TEMPLATE_MAX + 1); /* and a NUL */
+    buf_init(&content, CAMPAIGN_TEMPLATE_MAX);
     struct err e = err_none();
-    if (name[0]) e = find_template(r, key, name, real);
-    if (!e.code && name[0]) {
+    if (name[0]) {
+        e = find_template(r, key, name, real);
+        if (e.code) goto out;
         e = conf_file_read(real, &content);
         if (e.code) e = WRONG(r, key, "%s", e.text);
     }
-    if (!e.code && content.len > CAMPAIGN_TEMPLATE_MAX)
-        e = WRONG(r, key, "the template %s is larger than %d bytes", name, CAMPAIGN_TEMPLATE_MAX);
     if (!e.code && !conf_utf8_valid(content.data, content.len))
         e = WRONG(r, key, "the template %s is not UTF-8; save it in that encoding", name);
-    if (!e.code) {
-        size_t skip = content.len >= 3 && memcmp(content.data, "\xef\xbb\xbf", 3) == 0 ? 3 : 0;
-        *text = mem_copy_text(buf_text(&content) + skip);
-        *text_len = content.len - skip;
-    }
+    if (!e.code) copy_template(&content, text, text_len);
+out:
     buf_fini(&content);
     return e;
 }

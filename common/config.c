@@ -11,6 +11,7 @@
 #include <stdlib.h>
 
 #include "common/config_hint.h"
+#include "common/config_scan.h"
 #include "common/config_value.h"
 
 enum { WHERE_MAX = 320, FILE_MAX = 1024 * 1024 };
@@ -32,13 +33,14 @@ static void *field_of(const struct reading *r, const struct conf_key *key)
     return r->into + key->offset;
 }
 
-/* "FILE:LINE: PATH", the beginning of an error about a setting. */
+/* "FILE:LINE: PATH", the beginning of an error about a setting; the whole file has no line. */
 static const char *where_in(const struct reading *r, const config_setting_t *setting,
                             const char *path, char out[WHERE_MAX])
 {
-    const char *file = config_setting_source_file(setting);
-    snprintf(out, WHERE_MAX, "%s:%u: %s%s", file ? file : r->file,
-             config_setting_source_line(setting), r->prefix, path);
+    unsigned line = config_setting_source_line(setting);
+    char at[16] = "";
+    if (line) snprintf(at, sizeof at, ":%u", line);
+    snprintf(out, WHERE_MAX, "%s%s: %s%s", r->file, at, r->prefix, path);
     return out;
 }
 
@@ -341,21 +343,6 @@ static struct err read_struct(struct reading *r, const config_setting_t *group)
     return e;
 }
 
-/* libconfig ends the program when an included file cannot be read, and one file is easier to check
- * and to mount: includes are refused. */
-static struct err refuse_includes(const char *file, const char *text)
-{
-    unsigned line = 1;
-    for (const char *p = text; p; line++) {
-        if (strncmp(p + strspn(p, " \t"), "@include", 8) == 0)
-            return err_make(ERR_CONFIG, 0, "%s:%u: @include is not supported; use one file", file,
-                            line);
-        p = strchr(p, '\n');
-        if (p) p++;
-    }
-    return err_none();
-}
-
 /* The file is read here and not by libconfig, which ends the program on a directory. */
 static struct err parse(const char *file, config_t *config)
 {
@@ -367,7 +354,7 @@ static struct err parse(const char *file, config_t *config)
         e = err_make(ERR_CONFIG, 0, "%s holds a NUL byte; it must be text", file);
         goto out;
     }
-    e = refuse_includes(file, buf_text(&text));
+    e = conf_scan(file, buf_text(&text));
     if (!e.code && config_read_string(config, buf_text(&text)) != CONFIG_TRUE)
         e = err_make(ERR_CONFIG, 0, "%s:%d: %s; look at the quotes, braces and = before it", file,
                      config_error_line(config), config_error_text(config));

@@ -233,17 +233,19 @@ static struct err set_list(const struct conf_key *key, void *field, const char *
                            const char *where)
 {
     conf_value_free(key, field);
-    struct err e = err_none();
-    char *copy = mem_copy_text(text), *save = NULL;
-    for (char *item = strtok_r(copy, ",", &save); item && !e.code;
-         item = strtok_r(NULL, ",", &save)) {
-        item += strspn(item, " \t");
-        size_t len = strlen(item);
-        while (len && (item[len - 1] == ' ' || item[len - 1] == '\t')) item[--len] = '\0';
-        e = conf_value_add(key, field, item, where);
+    while (*text) {
+        size_t len = strcspn(text, ","), start = strspn(text, " \t");
+        if (start > len) start = len;
+        size_t item_len = len - start;
+        while (item_len && strchr(" \t", text[start + item_len - 1])) item_len--;
+        char *item = mem_alloc(item_len + 1);
+        memcpy(item, text + start, item_len);
+        struct err e = conf_value_add(key, field, item, where);
+        free(item);
+        if (e.code) return e;
+        text += len + (text[len] == ',');
     }
-    free(copy);
-    return e;
+    return err_none();
 }
 
 struct err conf_value_set(const struct conf_key *key, void *field, const char *text,

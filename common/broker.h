@@ -1,0 +1,167 @@
+/* One connection to RabbitMQ: deliveries, publishes with confirms, acknowledgements, and the
+ * topology (exchanges mailflock and mailflock.dead, lane queues, delay queues).
+ *
+ * A struct broker belongs to one thread. Nothing here waits longer than a stated limit: connecting
+ * for connect_timeout_ms, each request for rpc_timeout_ms, a dead link for two heartbeats.
+ * After a loss every function answers the error of the loss; the caller closes, waits with jitter
+ * (clock_backoff_ms) and opens anew. Delivery and publish tags are void then: what was not
+ * acknowledged is delivered again, and what was not confirmed may or may not have been taken.
+ * While the broker reads nothing from us (broker_is_blocked), requests answer ERR_TIMEOUT.
+ *
+ * The loop of an owner: poll broker_fd (not while broker_has_buffered), then broker_next with
+ * timeout 0 until BROKER_NONE; in any case once every half heartbeat, since the library sends and
+ * checks heartbeats only inside that call. */
+#ifndef MAILFLOCK_BROKER_H
+#define MAILFLOCK_BROKER_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "common/err.h"
+
+struct broker;
+
+#define BROKER_EXCHANGE      "mailflock"      /* routing keys: <lane>, <lane>.wait.<seconds> */
+#define BROKER_EXCHANGE_DEAD "mailflock.dead" /* routing key: <lane> */
+#define BROKER_LANE_DEAD     "dead"           /* broker_consume's name for queue mailflock.dead */
+
+enum {
+    BROKER_LANE_MAX = 64,         /* bytes of a lane's name */
+    BROKER_KEY_SIZE = 96,         /* room for "<lane>.wait.<seconds>" and a NUL */
+    BROKER_HEADERS_MAX = 16,      /* of one published message */
+    BROKER_DELAYS_MAX = 64,       /* delay queues of a lane */
+    BROKER_DELAY_MAX_S = 2592000, /* 30 days; RabbitMQ takes a TTL below 2^32 ms */
+};
+
+/* Zero means the default in parentheses. The strings are borrowed during broker_open only. */
+struct broker_config {
+    const char *host;
+    int port;
+    const char *vhost; /* "/" */
+    const char *user, *password;
+    bool tls;
+    const char *ca_file;    /* Debian's bundle */
+    bool tls_verify;        /* the certificate and its host name; TLS 1.2 or later in any case */
+    int heartbeat_s;        /* 20; the server may ask for less */
+    int connect_timeout_ms; /* 5000; name resolution is not included */
+    int rpc_timeout_ms;     /* 10000 */
+    int window;             /* 1024: publishes without an event yet */
+    size_t max_body;        /* 16 MiB, of deliveries and of publishes */
+    const char *name;       /* shown as the connection's name by RabbitMQ */
+};
+
+/* broker_open: connects, logs in, opens both channels, selects confirms. *out is owned by the
+ * caller, NULL on error. */
+struct err broker_open(struct broker **out, const struct broker_config *config) MUST_CHECK;
+
+/* broker_err_is_permanent: trying again cannot help before somebody changes something: password,
+ * virtual host, permissions, certificate, arguments of an existing queue. All others pass. */
+bool broker_err_is_permanent(const struct err *e);
+
+/* broker_close: takes b (NULL is fine) and frees it; says goodbye for 2 s at most. What was
+ * delivered and not acknowledged goes back to the queue. */
+void broker_close(struct broker *b);
+
+/* broker_fd: to poll for reading; stays the same until broker_close, -1 after some losses. */
+int broker_fd(const struct broker *b);
+
+/* broker_has_buffered: do not poll, call broker_next: it has something already. True at least
+ * until a broker_next answered BROKER_NONE. */
+bool broker_has_buffered(const struct broker *b);
+
+/* broker_declare_lane: declares exchanges, queue mailflock.<lane>, queue mailflock.dead, and one
+ * delay queue mailflock.<lane>.wait.<seconds> per delay, with their bindings. Idempotent. A lane's
+ * name is [a-z0-9_-]{1,64} and not "dead". A queue that exists with other arguments is a permanent
+ * error that names it. delivery_limit must be the same for everyone who declares the lane. */
+struct err broker_declare_lane(struct broker *b, const char *lane, const int *delays_s,
+                               int n_delays, int delivery_limit) MUST_CHECK;
+
+/* broker_delay_key: the routing key of a declared delay queue into out; returns out. A message
+ * published with it comes back with the routing key <lane> after that time. */
+const char *broker_delay_key(char out[BROKER_KEY_SIZE], const char *lane, int delay_s);
+
+/* broker_queue_counts: ready messages and consumers of a queue by its full name. Ready excludes
+ * what consumers hold. Waits for the answer; ERR_BROKER where there is no such queue. */
+struct err broker_queue_counts(struct broker *b, const char *queue, uint32_t *ready,
+                               uint32_t *consumers) MUST_CHECK;
+
+/* broker_consume: starts deliveries from mailflock.<lane>, at most prefetch (1 to 65535) of them
+ * unacknowledged. One consumer per connection. */
+struct err broker_consume(struct broker *b, const char *lane, int prefetch) MUST_CHECK;
+
+/* broker_consume_stop: no new deliveries; those on the way are still reported by broker_next, and
+ * acknowledging goes on. broker_consume may follow. Does nothing where nothing is consumed. */
+struct err broker_consume_stop(struct broker *b) MUST_CHECK;
+
+struct broker_header {
+    const char *name, *value; /* the name at most 128 bytes */
+};
+
+/* All borrowed during the call. Published as persistent, mandatory, application/json. */
+struct broker_message {
+    const char *message_id; /* at most 255 bytes, as exchange and routing_key */
+    const char *exchange, *routing_key;
+    const void *body;
+    size_t body_len;
+    const struct broker_header *headers;
+    int n_headers;
+    int64_t expiration_ms; /* 0: none. Delay queues have their own */
+};
+
+/* broker_publish: writes the message and returns at once; its BROKER_CONFIRMED or BROKER_REFUSED
+ * carries *tag. ERR_TIMEOUT means not now, and nothing was written: the broker asked publishers to
+ * wait (broker_is_blocked), the window is full, or the socket took nothing for 200 ms; go on with
+ * broker_next and try again. ERR_TOO_BIG past max_body; ERR_INPUT for over-long names; anything
+ * else is a loss, and whether the message arrived is unknown. */
+struct err broker_publish(struct broker *b, const struct broker_message *message,
+                          uint64_t *tag) MUST_CHECK;
+
+/* broker_unconfirmed: publishes whose event has not been given out yet. */
+int broker_unconfirmed(const struct broker *b);
+
+/* broker_is_blocked: a memory or disk alarm at the broker; publishing has to wait for
+ * BROKER_UNBLOCKED. RabbitMQ reads nothing from us meanwhile, so acknowledgements wait too. */
+bool broker_is_blocked(const struct broker *b);
+
+enum broker_event_kind {
+    BROKER_NONE,      /* nothing within the timeout */
+    BROKER_DELIVERY,  /* a message; body is NULL and body_len its size if past max_body */
+    BROKER_CONFIRMED, /* publish_tag is in its queue, safely */
+    BROKER_REFUSED,   /* publish_tag is in no queue; reason */
+    BROKER_CANCELLED, /* the server ended the consumer (queue deleted); broker_consume may follow */
+    BROKER_BLOCKED,   /* reason; see broker_is_blocked */
+    BROKER_UNBLOCKED,
+    BROKER_LOST, /* the connection is of no use any more; always with an error */
+};
+
+/* Pointers are borrowed until the next broker_next or broker_close; texts are never NULL. */
+struct broker_event {
+    enum broker_event_kind kind;
+    uint64_t publish_tag;
+    const char *reason;
+    uint64_t delivery_tag;
+    bool redelivered;
+    long
+        delivery_count; /* earlier deliveries as the quorum queue counts them, -1 if it says none */
+    const char *message_id, *routing_key;
+    const void *body;
+    size_t body_len;
+};
+
+/* broker_next: the next event, waiting up to timeout_ms (0: only what is there already). An error
+ * is a loss, and then event->kind is BROKER_LOST. Confirms come one tag at a time, each tag once,
+ * in the order in which the broker resolved them. */
+struct err broker_next(struct broker *b, int timeout_ms, struct broker_event *event) MUST_CHECK;
+
+/* broker_header_get: a text header of the last BROKER_DELIVERY into out, cut to size; false where
+ * there is none. Valid as long as that event. */
+bool broker_header_get(const struct broker *b, const char *name, char *out, size_t size);
+
+/* broker_ack: the message is done with. An error is a loss, and the message will come again. */
+struct err broker_ack(struct broker *b, uint64_t delivery_tag) MUST_CHECK;
+
+/* broker_reject: the message goes to mailflock.dead. */
+struct err broker_reject(struct broker *b, uint64_t delivery_tag) MUST_CHECK;
+
+#endif

@@ -1,0 +1,69 @@
+/* What the files of the broker module share. Included by broker*.c only. */
+#ifndef MAILFLOCK_BROKER_INTERNAL_H
+#define MAILFLOCK_BROKER_INTERNAL_H
+
+#include <amqp.h>
+#include <amqp_framing.h>
+#include <sys/time.h>
+
+#include "common/broker.h"
+#include "common/broker_assembly.h"
+#include "common/broker_window.h"
+
+enum {
+    CHANNEL_CONSUME = 1,  /* deliveries and their acknowledgements */
+    CHANNEL_PUBLISH = 2,  /* in confirm mode */
+    CHANNEL_SIDE = 3,     /* opened for each declaration: what the broker refuses closes it */
+    SHORT_TEXT_SIZE = 256 /* an AMQP short string and a NUL */
+};
+
+struct broker {
+    amqp_connection_state_t conn;
+    char where[SHORT_TEXT_SIZE + 8]; /* host:port */
+    size_t max_body;
+
+    struct err lost; /* code ERR_NONE while the connection is of use */
+    bool said_lost;  /* a goodbye is pointless: the server or the socket is gone */
+    bool blocked;    /* connection.blocked is in force, for reason_blocked */
+    bool drained;    /* the last read found nothing more */
+    bool consuming;
+
+    struct broker_window window;
+    struct broker_assembly delivery, returned;
+    amqp_pool_t header_pool; /* the last delivery's headers */
+    amqp_table_t headers;
+
+    uint64_t delivery_tag;
+    bool redelivered;
+    long delivery_count;
+    char message_id[SHORT_TEXT_SIZE], routing_key[SHORT_TEXT_SIZE];
+
+    uint16_t return_code;
+    char return_exchange[SHORT_TEXT_SIZE], return_key[SHORT_TEXT_SIZE];
+    char reason[ERR_TEXT_MAX], reason_blocked[SHORT_TEXT_SIZE];
+};
+
+/* broker_copy: bytes from the wire as text, cut to size; returns out. */
+const char *broker_copy(char *out, size_t size, amqp_bytes_t bytes);
+
+/* broker_lose: the connection is of no use from here on; returns the error that all later calls
+ * return too. The first loss wins. */
+struct err broker_lose(struct broker *b, struct err e);
+
+/* broker_lose_status: the same for a status of the library. */
+struct err broker_lose_status(struct broker *b, int status, const char *doing);
+
+/* broker_server_error: what a channel.close or connection.close says, after "RabbitMQ at ... did";
+ * answers it, as the protocol asks. */
+struct err broker_server_error(struct broker *b, int channel, amqp_method_t method,
+                               const char *did) MUST_CHECK;
+
+/* broker_can_request: nothing speaks against a request that waits for its answer. ERR_TIMEOUT
+ * while the broker does not read from us. */
+struct err broker_can_request(const struct broker *b) MUST_CHECK;
+
+/* broker_rpc_check: the result of the last request. A refused request on CHANNEL_SIDE loses only
+ * that channel (already closed then), on any other the connection counts as lost. */
+struct err broker_rpc_check(struct broker *b, int channel, const char *doing) MUST_CHECK;
+
+#endif

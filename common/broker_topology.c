@@ -1,0 +1,218 @@
+/* Declares Mailflock's exchanges, lanes and delay queues, and starts and stops deliveries. The
+ * names and arguments are the contract of docs/architecture.md; everything is a quorum queue, and
+ * every queue that dead-letters does so at-least-once (RabbitMQ 3.10 or later), so that a message
+ * on its way back from a delay is never lost. */
+#include "common/broker_internal.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#define CONSUMER_TAG "mailflock"
+
+enum {
+    ARGUMENTS_MAX = 8,
+    /* The console may look at a dead message any number of times; RabbitMQ 4 would otherwise drop
+     * it after 20 returns. */
+    DEAD_DELIVERY_LIMIT = 1000000,
+};
+
+struct arguments {
+    amqp_table_entry_t entries[ARGUMENTS_MAX];
+    int n;
+};
+
+static void add_text(struct arguments *a, const char *key, const char *value)
+{
+    a->entries[a->n++] = (amqp_table_entry_t){
+        .key = amqp_cstring_bytes(key),
+        .value = {.kind = AMQP_FIELD_KIND_UTF8, .value.bytes = amqp_cstring_bytes(value)}};
+}
+
+static void add_number(struct arguments *a, const char *key, int64_t value)
+{
+    a->entries[a->n++] = (amqp_table_entry_t){
+        .key = amqp_cstring_bytes(key), .value = {.kind = AMQP_FIELD_KIND_I64, .value.i64 = value}};
+}
+
+static struct arguments quorum_arguments(void)
+{
+    struct arguments a = {.n = 0};
+    add_text(&a, "x-queue-type", "quorum");
+    return a;
+}
+
+/* At-least-once needs reject-publish; without it RabbitMQ falls back to at-most-once silently. */
+static void add_dead_letters(struct arguments *a, const char *exchange)
+{
+    add_text(a, "x-dead-letter-exchange", exchange);
+    add_text(a, "x-dead-letter-strategy", "at-least-once");
+    add_text(a, "x-overflow", "reject-publish");
+}
+
+static struct err declare_exchange(struct broker *b, const char *name)
+{
+    char doing[ERR_TEXT_MAX];
+    snprintf(doing, sizeof doing, "exchange %s", name);
+    amqp_exchange_declare(b->conn, CHANNEL_SIDE, amqp_cstring_bytes(name),
+                          amqp_cstring_bytes("direct"), 0, 1, 0, 0, amqp_empty_table);
+    return broker_rpc_check(b, CHANNEL_SIDE, doing);
+}
+
+static struct err declare_queue(struct broker *b, const char *name, struct arguments *a,
+                                const char *exchange, const char *routing_key)
+{
+    char doing[ERR_TEXT_MAX];
+    snprintf(doing, sizeof doing, "queue %s", name);
+    amqp_table_t table = {a->n, a->entries};
+    amqp_queue_declare(b->conn, CHANNEL_SIDE, amqp_cstring_bytes(name), 0, 1, 0, 0, table);
+    struct err e = broker_rpc_check(b, CHANNEL_SIDE, doing);
+    if (e.native == AMQP_PRECONDITION_FAILED)
+        return err_make(e.code, e.native,
+                        "queue %s exists with other arguments; set what it was made with, or empty "
+                        "and delete it: %.200s",
+                        name, e.text);
+    if (e.code) return e;
+    snprintf(doing, sizeof doing, "binding queue %s to exchange %s", name, exchange);
+    amqp_queue_bind(b->conn, CHANNEL_SIDE, amqp_cstring_bytes(name), amqp_cstring_bytes(exchange),
+                    amqp_cstring_bytes(routing_key), amqp_empty_table);
+    return broker_rpc_check(b, CHANNEL_SIDE, doing);
+}
+
+const char *broker_delay_key(char out[BROKER_KEY_SIZE], const char *lane, int delay_s)
+{
+    snprintf(out, BROKER_KEY_SIZE, "%.*s.wait.%d", BROKER_LANE_MAX, lane, delay_s);
+    return out;
+}
+
+static struct err declare_delay(struct broker *b, const char *lane, int delay_s)
+{
+    char key[BROKER_KEY_SIZE], queue[BROKER_KEY_SIZE + sizeof BROKER_EXCHANGE];
+    broker_delay_key(key, lane, delay_s);
+    snprintf(queue, sizeof queue, "%s.%s", BROKER_EXCHANGE, key);
+    struct arguments a = quorum_arguments();
+    add_number(&a, "x-message-ttl", (int64_t)delay_s * 1000);
+    add_dead_letters(&a, BROKER_EXCHANGE);
+    add_text(&a, "x-dead-letter-routing-key", lane);
+    return declare_queue(b, queue, &a, BROKER_EXCHANGE, key);
+}
+
+static struct err declare_all(struct broker *b, const char *lane, const int *delays_s, int n_delays,
+                              int delivery_limit)
+{
+    TRY(declare_exchange(b, BROKER_EXCHANGE));
+    TRY(declare_exchange(b, BROKER_EXCHANGE_DEAD));
+
+    struct arguments dead = quorum_arguments();
+    add_number(&dead, "x-delivery-limit", DEAD_DELIVERY_LIMIT);
+    TRY(declare_queue(b, BROKER_EXCHANGE ".dead", &dead, BROKER_EXCHANGE_DEAD, lane));
+
+    /* No dead-letter routing key: a dead message keeps its lane as the key. */
+    char queue[BROKER_KEY_SIZE];
+    snprintf(queue, sizeof queue, "%s.%s", BROKER_EXCHANGE, lane);
+    struct arguments a = quorum_arguments();
+    add_number(&a, "x-delivery-limit", delivery_limit);
+    add_dead_letters(&a, BROKER_EXCHANGE_DEAD);
+    TRY(declare_queue(b, queue, &a, BROKER_EXCHANGE, lane));
+
+    for (int i = 0; i < n_delays; i++) TRY(declare_delay(b, lane, delays_s[i]));
+    return err_none();
+}
+
+static struct err check_lane(const char *lane)
+{
+    size_t len = strlen(lane);
+    if (len < 1 || len > BROKER_LANE_MAX || strcmp(lane, BROKER_LANE_DEAD) == 0 ||
+        strspn(lane, "abcdefghijklmnopqrstuvwxyz0123456789_-") != len)
+        return err_make(ERR_CONFIG, 0,
+                        "'%.80s' cannot be a lane: use up to %d of a-z 0-9 _ - and not '%s'", lane,
+                        BROKER_LANE_MAX, BROKER_LANE_DEAD);
+    return err_none();
+}
+
+static struct err check_delays(const char *lane, const int *delays_s, int n_delays)
+{
+    if (n_delays < 0 || n_delays > BROKER_DELAYS_MAX)
+        return err_make(ERR_CONFIG, 0, "lane %s has %d delays: at most %d can be used", lane,
+                        n_delays, BROKER_DELAYS_MAX);
+    for (int i = 0; i < n_delays; i++)
+        if (delays_s[i] < 1 || delays_s[i] > BROKER_DELAY_MAX_S)
+            return err_make(ERR_CONFIG, 0, "lane %s has a delay of %d s: use 1 to %d", lane,
+                            delays_s[i], BROKER_DELAY_MAX_S);
+    return err_none();
+}
+
+static struct err side_open(struct broker *b)
+{
+    TRY(broker_can_request(b));
+    amqp_channel_open(b->conn, CHANNEL_SIDE);
+    return broker_rpc_check(b, CHANNEL_SIDE, "opening a channel");
+}
+
+/* Ends the side channel after work that had the result e: a refusal closed it already. */
+static struct err side_close(struct broker *b, struct err e)
+{
+    if (e.code || b->lost.code) return e;
+    amqp_rpc_reply_t r = amqp_channel_close(b->conn, CHANNEL_SIDE, AMQP_REPLY_SUCCESS);
+    b->drained = false;
+    if (r.reply_type == AMQP_RESPONSE_NORMAL) return e;
+    if (r.reply_type == AMQP_RESPONSE_SERVER_EXCEPTION)
+        return broker_lose(
+            b, broker_server_error(b, CHANNEL_SIDE, r.reply, "refused closing a channel"));
+    return broker_lose_status(b, r.library_error, "closing a channel");
+}
+
+struct err broker_declare_lane(struct broker *b, const char *lane, const int *delays_s,
+                               int n_delays, int delivery_limit)
+{
+    TRY(check_lane(lane));
+    TRY(check_delays(lane, delays_s, n_delays));
+    if (delivery_limit < 1)
+        return err_make(ERR_CONFIG, 0, "lane %s has a delivery limit of %d: use 1 or more", lane,
+                        delivery_limit);
+    TRY(side_open(b));
+    return side_close(b, declare_all(b, lane, delays_s, n_delays, delivery_limit));
+}
+
+struct err broker_queue_counts(struct broker *b, const char *queue, uint32_t *ready,
+                               uint32_t *consumers)
+{
+    char doing[ERR_TEXT_MAX];
+    snprintf(doing, sizeof doing, "counting queue %.200s", queue);
+    TRY(side_open(b));
+    const amqp_queue_declare_ok_t *ok = amqp_queue_declare(
+        b->conn, CHANNEL_SIDE, amqp_cstring_bytes(queue), 1, 1, 0, 0, amqp_empty_table);
+    struct err e = broker_rpc_check(b, CHANNEL_SIDE, doing);
+    if (!e.code) {
+        *ready = ok->message_count;
+        *consumers = ok->consumer_count;
+    }
+    return side_close(b, e);
+}
+
+struct err broker_consume(struct broker *b, const char *lane, int prefetch)
+{
+    TRY(broker_can_request(b));
+    if (b->consuming) return err_make(ERR_STATE, 0, "this connection consumes already");
+    if (strcmp(lane, BROKER_LANE_DEAD) != 0) TRY(check_lane(lane));
+    if (prefetch < 1 || prefetch > UINT16_MAX)
+        return err_make(ERR_CONFIG, 0, "prefetch is %d: use 1 to %d", prefetch, UINT16_MAX);
+    char queue[BROKER_KEY_SIZE], doing[ERR_TEXT_MAX];
+    snprintf(queue, sizeof queue, "%s.%s", BROKER_EXCHANGE, lane);
+    snprintf(doing, sizeof doing, "consuming from queue %s", queue);
+    amqp_basic_qos(b->conn, CHANNEL_CONSUME, 0, (uint16_t)prefetch, 0);
+    TRY(broker_rpc_check(b, CHANNEL_CONSUME, doing));
+    amqp_basic_consume(b->conn, CHANNEL_CONSUME, amqp_cstring_bytes(queue),
+                       amqp_cstring_bytes(CONSUMER_TAG), 0, 0, 0, amqp_empty_table);
+    TRY(broker_rpc_check(b, CHANNEL_CONSUME, doing));
+    b->consuming = true;
+    return err_none();
+}
+
+struct err broker_consume_stop(struct broker *b)
+{
+    if (!b->consuming) return b->lost;
+    TRY(broker_can_request(b));
+    b->consuming = false;
+    amqp_basic_cancel(b->conn, CHANNEL_CONSUME, amqp_cstring_bytes(CONSUMER_TAG));
+    return broker_rpc_check(b, CHANNEL_CONSUME, "ending the consumer");
+}

@@ -1,0 +1,139 @@
+/* Addresses and mailboxes. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "common/address.h"
+
+static void addresses_are_judged_as_the_table_says(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *name, *input, *want; /* want: part of the reason, NULL for good */
+    } rows[] = {
+        {"plain", "ada@example.com", NULL},
+        {"tags and symbols", "a.b+c=d/e!{x}'y@sub.example.co.kr", NULL},
+        {"host without a dot", "root@localhost", NULL},
+        {"dots anywhere", ".a..b.@docomo.example", NULL},
+        {"IDN in ASCII", "a@xn--bcher-kva.example", NULL},
+        {"empty", "", "is empty"},
+        {"no @", "ada", "no @"},
+        {"two @", "a@b@example.com", "more than one @"},
+        {"no local part", "@example.com", "nothing before the @"},
+        {"no domain", "ada@", "no domain"},
+        {"line feed", "a@b.c\nRCPT TO:<x@y.z>", "line break"},
+        {"carriage return", "a\r@b.c", "line break"},
+        {"tab", "a\tb@c.d", "control character"},
+        {"DEL", "a\x7f@c.d", "control character"},
+        {"space", "a b@c.d", "space"},
+        {"angle bracket", "a@c.d>", "< or >"},
+        {"UTF-8 local part", "\xc3\xa9@c.d", "SMTPUTF8"},
+        {"UTF-8 domain", "e@\xc3\xa9.d", "SMTPUTF8"},
+        {"quoted local part", "\"ab\"@c.d", "quoted"},
+        {"comma", "a,b@c.d", "must not stand there"},
+        {"empty label", "a@b..c", "empty label"},
+        {"dot at the end", "a@b.c.", "empty label"},
+        {"hyphen at an end", "a@-b.c", "hyphen"},
+        {"address literal", "a@[127.0.0.1]", "literal"},
+        {"colon in the domain", "a@b:25", "letters, digits"},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        const char *got = address_check(rows[i].input, strlen(rows[i].input));
+        bool good = rows[i].want ? got && strstr(got, rows[i].want) : !got;
+        if (!good) fail_msg("%s: got %s", rows[i].name, got ? got : "nothing wrong");
+    }
+}
+
+static void a_nul_byte_is_refused(void **state)
+{
+    (void)state;
+    assert_non_null(strstr(address_check("a@b\0.c", 6), "NUL"));
+    assert_non_null(strstr(address_check("\0a@b.c", 6), "NUL"));
+}
+
+static void lengths_are_limited(void **state)
+{
+    (void)state;
+    char address[400];
+    memset(address, 'a', sizeof address);
+    address[64] = '@';
+    for (size_t i = 65 + 50; i < sizeof address; i += 51) address[i] = '.';
+    assert_null(address_check(address, 254));
+    assert_non_null(strstr(address_check(address, 255), "254"));
+    address[64] = 'a';
+    address[65] = '@';
+    assert_non_null(strstr(address_check(address, 100), "64 bytes"));
+    memset(address + 66, 'b', 64);
+    assert_non_null(strstr(address_check(address + 2, 64 + 64), "63 bytes"));
+}
+
+static void mailboxes_are_parsed(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *input, *name, *address;
+    } rows[] = {
+        {"a@b.c", "", "a@b.c"},
+        {" <a@b.c> ", "", "a@b.c"},
+        {"Ada <a@b.c>", "Ada", "a@b.c"},
+        {"  Ada  Lovelace  <a@b.c>", "Ada  Lovelace", "a@b.c"},
+        {"\"Lovelace, Ada\" <a@b.c>", "Lovelace, Ada", "a@b.c"},
+        {"\"a \\\"b\\\" \\\\\" <a@b.c>", "a \"b\" \\", "a@b.c"},
+        {"Lovelace, Ada <a@b.c>", "Lovelace, Ada", "a@b.c"},
+        {"\xed\x99\x8d\xea\xb8\xb8\xeb\x8f\x99 <a@b.c>", "\xed\x99\x8d\xea\xb8\xb8\xeb\x8f\x99",
+         "a@b.c"},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        struct mailbox got;
+        struct err e = mailbox_parse(rows[i].input, strlen(rows[i].input), &got);
+        if (e.code) fail_msg("%s: %s", rows[i].input, e.text);
+        assert_string_equal(got.name, rows[i].name);
+        assert_string_equal(got.address, rows[i].address);
+    }
+}
+
+static void wrong_mailboxes_are_refused(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *input, *want;
+    } rows[] = {
+        {"", "is empty"},
+        {"Ada", "no @"},
+        {"Ada <a@b.c", "space"},
+        {"Ada a@b.c>", "> without <"},
+        {"Ada\r\nBcc: x@y.z <a@b.c>", "control character"},
+        {"\"Ada <a@b.c>", "quote"},
+        {"\"Ada\\\" <a@b.c>", "quote"},
+        {"A \"d\" a <a@b.c>", "quote"},
+        {"\"a\" b <a@b.c>", "quote"},
+        {"\xff <a@b.c>", "UTF-8"},
+        {"a@b.c, d@e.f", "space"},
+        {"Ada <>", "is empty"},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        struct mailbox got;
+        struct err e = mailbox_parse(rows[i].input, strlen(rows[i].input), &got);
+        if (e.code != ERR_CONFIG || !strstr(e.text, rows[i].want))
+            fail_msg("%s: %d %s", rows[i].input, e.code, e.text);
+    }
+    struct mailbox got;
+    assert_int_equal(mailbox_parse("A\0 <a@b.c>", 10, &got).code, ERR_CONFIG);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(addresses_are_judged_as_the_table_says),
+        cmocka_unit_test(a_nul_byte_is_refused),
+        cmocka_unit_test(lengths_are_limited),
+        cmocka_unit_test(mailboxes_are_parsed),
+        cmocka_unit_test(wrong_mailboxes_are_refused),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,411 @@
+/* Whole mails: the header here, the bodies by mime_part.c. Headers that are the same for all
+ * recipients are one literal each, written when the message is compiled. Nothing from a variable
+ * reaches a header but through header_value_ok, which refuses line breaks, and an encoder. */
+#include "common/mime.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <strings.h>
+#include <time.h>
+
+#include "common/address.h"
+#include "common/encode.h"
+#include "common/mime_part.h"
+#include "common/template.h"
+
+enum {
+    HEADER_MAX = 64 << 10, /* bytes of a literal piece of the header */
+    URL_MAX = 900,         /* bytes; its header is one line, and a line has at most 998 */
+    MESSAGE_ID_MAX = 250,  /* bytes, RFC 5322 would allow more */
+    COLUMNS = 78,          /* RFC 5322 section 2.1.1 */
+};
+
+struct message {
+    struct mailbox from;
+    char *message_id_domain;
+    struct template *to_name, *subject, *list_unsubscribe; /* NULL: none */
+    struct mime_part *text, *html;                         /* NULL: none */
+    struct buf head;                                       /* From to "To: " */
+    struct buf text_head; /* from the last header to the text, or to the only part */
+    struct buf html_head; /* between the parts, when there are both */
+    struct buf tail;      /* behind the last part */
+};
+
+/* One build, so that its steps need not pass all this along. */
+struct build {
+    const struct message *m;
+    const struct message_recipient *r;
+    struct message_scratch *s;
+    struct buf *out;
+    char *reason;
+    size_t reason_size;
+};
+
+static void append_mailbox(struct buf *out, const char *header, const struct mailbox *b)
+{
+    size_t col = strlen(header), len = strlen(b->address);
+    buf_append_text(out, header);
+    if (b->name[0]) {
+        col = encode_phrase(b->name, strlen(b->name), col, out);
+        buf_append_text(out, col + len + 3 > COLUMNS ? "\r\n <" : " <");
+        buf_append(out, b->address, len);
+        buf_append_text(out, ">\r\n");
+    } else {
+        buf_append(out, b->address, len);
+        buf_append_text(out, "\r\n");
+    }
+}
+
+static struct err compile_addresses(struct message *m, const struct message_spec *spec)
+{
+    if (!spec->from) return err_make(ERR_CONFIG, 0, "from is not given; write Name <local@domain>");
+    struct err e = mailbox_parse(spec->from, strlen(spec->from), &m->from);
+    if (e.code) return err_wrap(e, "from");
+    append_mailbox(&m->head, "From: ", &m->from);
+    if (spec->reply_to) {
+        struct mailbox reply_to;
+        e = mailbox_parse(spec->reply_to, strlen(spec->reply_to), &reply_to);
+        if (e.code) return err_wrap(e, "reply_to");
+        append_mailbox(&m->head, "Reply-To: ", &reply_to);
+    }
+    buf_append_text(&m->head, "MIME-Version: 1.0\r\nTo: ");
+    const char *domain = spec->message_id_domain;
+    if (!domain) domain = strchr(m->from.address, '@') + 1;
+    const char *problem = address_domain_check(domain, strlen(domain));
+    if (problem) return err_make(ERR_CONFIG, 0, "message_id_domain: %s", problem);
+    m->message_id_domain = mem_copy_text(domain);
+    return err_none();
+}
+
+/* A template whose result stands in a header: its literals hold no control characters. */
+static struct err compile_header(const char *name, const char *text, struct template **out)
+{
+    if (!text) return err_none();
+    for (size_t i = 0; text[i]; i++) {
+        if ((unsigned char)text[i] < ' ' || text[i] == 0x7f)
+            return err_make(ERR_CONFIG, 0, "%s: holds a line break or a control character", name);
+    }
+    return template_compile(name, text, strlen(text), out);
+}
+
+static struct err compile_url(const struct message_spec *spec, struct message *m)
+{
+    const char *name = "list_unsubscribe";
+    TRY(compile_header(name, spec->list_unsubscribe, &m->list_unsubscribe));
+    if (!m->list_unsubscribe) return err_none();
+    size_t count;
+    const struct template_node *nodes = template_nodes(m->list_unsubscribe, &count);
+    if (count == 0) return err_make(ERR_CONFIG, 0, "%s: is empty", name);
+    if (nodes[0].kind == TEMPLATE_VARIABLE)
+        return err_make(ERR_CONFIG, 0,
+                        "%s: {{x}} is percent-encoded; write {{{x}}} for a whole URL", name);
+    for (size_t i = 0; i < count; i++) {
+        for (size_t j = 0; nodes[i].kind == TEMPLATE_LITERAL && j < nodes[i].len; j++) {
+            char c = nodes[i].text[j];
+            if (c <= ' ' || c >= 0x7f || c == '<' || c == '>')
+                return err_make(ERR_CONFIG, 0, "%s: holds a character that a URL cannot have",
+                                name);
+        }
+    }
+    return err_none();
+}
+
+static struct err compile_parts(const struct message_spec *spec, struct message *m)
+{
+    if (!spec->text && !spec->html)
+        return err_make(ERR_CONFIG, 0, "the content has neither text nor html; give at least one");
+    if (spec->text)
+        TRY(mime_part_compile(spec->text_name ? spec->text_name : "text", spec->text,
+                              TEMPLATE_PLAIN, &m->text));
+    if (spec->html)
+        TRY(mime_part_compile(spec->html_name ? spec->html_name : "html", spec->html, TEMPLATE_HTML,
+                              &m->html));
+    return err_none();
+}
+
+/* FNV-1a; its only use is that different contents have different boundaries. */
+static uint64_t hash_text(uint64_t hash, const char *text)
+{
+    for (; *text; text++) hash = (hash ^ (unsigned char)*text) * 0x100000001b3u;
+    return hash;
+}
+
+static void part_head(struct buf *out, const char *kind, const struct mime_part *p)
+{
+    buf_append_format(out, "Content-Type: text/%s; charset=UTF-8\r\n", kind);
+    buf_append_format(out, "Content-Transfer-Encoding: %s\r\n\r\n", mime_part_encoding(p));
+}
+
+/* RFC 2045 section 6.7: a boundary with "=_" in it cannot occur in either encoding. The CRLF before
+ * a delimiter belongs to it, so every part keeps its own line end (RFC 2046 section 5.1.1). */
+static void write_frames(const struct message_spec *spec, struct message *m)
+{
+    if (!m->text || !m->html) {
+        part_head(&m->text_head, m->text ? "plain" : "html", m->text ? m->text : m->html);
+        return;
+    }
+    char boundary[32];
+    uint64_t hash = hash_text(hash_text(0xcbf29ce484222325u, spec->text), spec->html);
+    snprintf(boundary, sizeof boundary, "=_%016llx", (unsigned long long)hash);
+    buf_append_format(&m->text_head, "Content-Type: multipart/alternative;\r\n boundary=\"%s\"\r\n",
+                      boundary);
+    buf_append_format(&m->text_head, "\r\n--%s\r\n", boundary);
+    part_head(&m->text_head, "plain", m->text);
+    buf_append_format(&m->html_head, "\r\n--%s\r\n", boundary);
+    part_head(&m->html_head, "html", m->html);
+    buf_append_format(&m->tail, "\r\n--%s--\r\n", boundary);
+}
+
+static struct err compile(const struct message_spec *spec, struct message *m)
+{
+    TRY(compile_addresses(m, spec));
+    TRY(compile_header("to_name", spec->to_name, &m->to_name));
+    if (!spec->subject) return err_make(ERR_CONFIG, 0, "subject is not given");
+    TRY(compile_header("subject", spec->subject, &m->subject));
+    TRY(compile_url(spec, m));
+    TRY(compile_parts(spec, m));
+    write_frames(spec, m);
+    return buf_check(&m->head, "the header");
+}
+
+struct err message_compile(const struct message_spec *spec, struct message **out)
+{
+    *out = NULL;
+    struct message *m = mem_alloc(sizeof *m);
+    *m = (struct message){0};
+    buf_init(&m->head, HEADER_MAX);
+    buf_init(&m->text_head, HEADER_MAX);
+    buf_init(&m->html_head, HEADER_MAX);
+    buf_init(&m->tail, HEADER_MAX);
+    struct err e = compile(spec, m);
+    if (e.code)
+        message_free(m);
+    else
+        *out = m;
+    return e;
+}
+
+void message_free(struct message *m)
+{
+    if (!m) return;
+    template_free(m->to_name);
+    template_free(m->subject);
+    template_free(m->list_unsubscribe);
+    mime_part_free(m->text);
+    mime_part_free(m->html);
+    buf_fini(&m->head);
+    buf_fini(&m->text_head);
+    buf_fini(&m->html_head);
+    buf_fini(&m->tail);
+    free(m->message_id_domain);
+    free(m);
+}
+
+const char *message_from(const struct message *m)
+{
+    return m->from.address;
+}
+
+const char *message_id_domain(const struct message *m)
+{
+    return m->message_id_domain;
+}
+
+void message_scratch_init(struct message_scratch *s, size_t max)
+{
+    *s = (struct message_scratch){0};
+    buf_init(&s->value, max);
+    buf_init(&s->spare, max);
+}
+
+void message_scratch_fini(struct message_scratch *s)
+{
+    buf_fini(&s->value);
+    buf_fini(&s->spare);
+}
+
+static bool fail(const struct build *b, const char *what, const char *problem)
+{
+    snprintf(b->reason, b->reason_size, "%s %s", what, problem);
+    return false;
+}
+
+static bool fail_missing(const struct build *b, const struct template_missing *missing)
+{
+    snprintf(b->reason, b->reason_size, "variable %s %s", missing->name, missing->problem);
+    return false;
+}
+
+/* Refuses what could end a header line, and what is not UTF-8. */
+static bool header_value_ok(const struct build *b, const char *name, const struct buf *value)
+{
+    if (value->too_big) return fail(b, name, "is too large");
+    for (size_t i = 0; i < value->len; i++) {
+        if (value->data[i] == '\r' || value->data[i] == '\n')
+            return fail(b, name, "holds a line break, from one of its variables");
+        if (value->data[i] == '\0')
+            return fail(b, name, "holds a NUL byte, from one of its variables");
+    }
+    return encode_utf8_valid(value->data, value->len) || fail(b, name, "is not valid UTF-8");
+}
+
+static bool render_header(const struct build *b, const char *name, const struct template *t)
+{
+    struct template_missing missing;
+    buf_reset(&b->s->value);
+    if (!template_render(t, b->r->vars, TEMPLATE_PLAIN, &b->s->value, &missing))
+        return fail_missing(b, &missing);
+    return header_value_ok(b, name, &b->s->value);
+}
+
+static bool build_to(const struct build *b)
+{
+    const struct message_recipient *r = b->r;
+    const char *problem = address_check(r->to, r->to_len);
+    if (problem) return fail(b, "the recipient cannot be addressed:", problem);
+    size_t col = sizeof "To: " - 1, len = 0;
+    const char *name = "";
+    if (b->m->to_name) {
+        if (!render_header(b, "to_name", b->m->to_name)) return false;
+        name = b->s->value.data;
+        len = b->s->value.len;
+        while (len && *name == ' ') name++, len--;
+        while (len && name[len - 1] == ' ') len--;
+    }
+    if (len) {
+        col = encode_phrase(name, len, col, b->out);
+        buf_append_text(b->out, col + r->to_len + 3 > COLUMNS ? "\r\n <" : " <");
+    }
+    buf_append(b->out, r->to, r->to_len);
+    buf_append_text(b->out, len ? ">\r\n" : "\r\n");
+    return true;
+}
+
+static bool build_subject(const struct build *b)
+{
+    if (!render_header(b, "subject", b->m->subject)) return false;
+    buf_append_text(b->out, "Subject: ");
+    encode_header(b->s->value.data, b->s->value.len, sizeof "Subject: " - 1, b->out);
+    buf_append_text(b->out, "\r\n");
+    return true;
+}
+
+/* RFC 5322 section 3.3, in UTC; formatted once a second. */
+static bool build_date(const struct build *b)
+{
+    static const char days[] = "SunMonTueWedThuFriSat";
+    static const char months[] = "JanFebMarAprMayJunJulAugSepOctNovDec";
+    struct message_scratch *s = b->s;
+    if (!s->date[0] || s->date_s != b->r->date_s) {
+        struct tm tm;
+        time_t when = (time_t)b->r->date_s;
+        if (!gmtime_r(&when, &tm) || tm.tm_year < 0 || tm.tm_year > 9999 - 1900)
+            return fail(b, "the date", "is out of range");
+        snprintf(s->date, sizeof s->date, "%.3s, %02d %.3s %04d %02d:%02d:%02d +0000",
+                 days + 3 * tm.tm_wday, tm.tm_mday, months + 3 * tm.tm_mon, tm.tm_year + 1900,
+                 tm.tm_hour, tm.tm_min, tm.tm_sec);
+        s->date_s = b->r->date_s;
+    }
+    buf_append_text(b->out, "Date: ");
+    buf_append_text(b->out, s->date);
+    return true;
+}
+
+static bool is_graphic(const char *text, size_t len)
+{
+    for (size_t i = 0; i < len; i++) {
+        if (text[i] <= ' ' || text[i] >= 0x7f || text[i] == '<' || text[i] == '>') return false;
+    }
+    return true;
+}
+
+static bool build_message_id(const struct build *b)
+{
+    size_t len = strlen(b->r->message_id);
+    if (len == 0 || len > MESSAGE_ID_MAX || !is_graphic(b->r->message_id, len))
+        return fail(b, "the message id", "is empty, too long or not printable");
+    buf_append_text(b->out, "\r\nMessage-ID: <");
+    buf_append(b->out, b->r->message_id, len);
+    buf_append_text(b->out, ">\r\n");
+    return true;
+}
+
+static bool render_url(const struct build *b)
+{
+    struct template_missing missing;
+    struct buf *url = &b->s->value;
+    size_t count;
+    const struct template_node *nodes = template_nodes(b->m->list_unsubscribe, &count);
+    buf_reset(url);
+    for (size_t i = 0; i < count; i++) {
+        const char *text = nodes[i].text;
+        size_t len = nodes[i].len;
+        if (nodes[i].kind != TEMPLATE_LITERAL &&
+            !template_lookup(&nodes[i], b->r->vars, &text, &len, &missing))
+            return fail_missing(b, &missing);
+        if (nodes[i].kind == TEMPLATE_VARIABLE)
+            encode_url(text, len, url);
+        else
+            buf_append(url, text, len);
+    }
+    return true;
+}
+
+/* RFC 2369 section 3.2 and, for one click over https, RFC 8058 section 3.1. */
+static bool build_unsubscribe(const struct build *b)
+{
+    if (!b->m->list_unsubscribe) return true;
+    const char *name = "the List-Unsubscribe URL";
+    if (!render_url(b)) return false;
+    struct buf *url = &b->s->value;
+    if (url->too_big || url->len > URL_MAX) return fail(b, name, "is longer than 900 bytes");
+    if (!is_graphic(url->data, url->len)) return fail(b, name, "holds a character it cannot have");
+    bool https = url->len > 8 && strncasecmp(url->data, "https://", 8) == 0;
+    bool other = (url->len > 7 && strncasecmp(url->data, "http://", 7) == 0) ||
+                 (url->len > 7 && strncasecmp(url->data, "mailto:", 7) == 0);
+    if (!https && !other) return fail(b, name, "is no https:, http: or mailto: URL");
+    buf_append_text(b->out, "List-Unsubscribe: <");
+    buf_append(b->out, url->data, url->len);
+    buf_append_text(b->out, ">\r\n");
+    if (https) buf_append_text(b->out, "List-Unsubscribe-Post: List-Unsubscribe=One-Click\r\n");
+    return true;
+}
+
+static bool build_part(const struct build *b, const struct buf *head, const struct mime_part *part)
+{
+    struct template_missing missing;
+    buf_append(b->out, head->data, head->len);
+    return mime_part_build(part, b->r->vars, &b->s->spare, b->out, &missing) ||
+           fail_missing(b, &missing);
+}
+
+static bool build_body(const struct build *b)
+{
+    const struct message *m = b->m;
+    struct buf *out = b->out;
+    if (!build_part(b, &m->text_head, m->text ? m->text : m->html)) return false;
+    if (m->text && m->html) {
+        if (!build_part(b, &m->html_head, m->html)) return false;
+        buf_append(out, m->tail.data, m->tail.len);
+    } else if (!out->too_big && out->data[out->len - 1] != '\n') {
+        buf_append(out, "\r\n", 2);
+    }
+    if (!out->too_big) return true;
+    snprintf(b->reason, b->reason_size, "the mail is larger than %zu bytes", out->max);
+    return false;
+}
+
+bool message_build(const struct message *m, const struct message_recipient *r,
+                   struct message_scratch *s, struct buf *out, char *reason, size_t reason_size)
+{
+    struct build b = {m, r, s, out, reason, reason_size};
+    size_t start = out->len;
+    bool was_too_big = out->too_big;
+    buf_append(out, m->head.data, m->head.len);
+    if (build_to(&b) && build_subject(&b) && build_date(&b) && build_message_id(&b) &&
+        build_unsubscribe(&b) && build_body(&b))
+        return true;
+    out->len = start;
+    out->too_big = was_too_big;
+    return false;
+}

@@ -1,0 +1,29 @@
+/* One text of a mail (plain or HTML), compiled to transfer-encoded pieces. Used by mime.c. Pure. */
+#ifndef MAILFLOCK_MIME_PART_H
+#define MAILFLOCK_MIME_PART_H
+
+#include <stdbool.h>
+
+#include "common/buf.h"
+#include "common/err.h"
+#include "common/template.h"
+
+struct mime_part;
+
+/* mime_part_compile: borrows all it is given; name stands in errors. With TEMPLATE_HTML {{name}}
+ * is escaped. *out is owned by the caller, immutable. Errors as template_compile. */
+struct err mime_part_compile(const char *name, const char *text, enum template_escape escape,
+                             struct mime_part **out) MUST_CHECK;
+void mime_part_free(struct mime_part *p);
+
+/* mime_part_encoding: "quoted-printable", or "base64" where over a fifth of the text's own bytes
+ * are not ASCII. */
+const char *mime_part_encoding(const struct mime_part *p);
+
+/* mime_part_build: appends the encoded body. Its last line has no CRLF unless the text ends with a
+ * line break and the encoding is quoted-printable. spare is overwritten. False with missing filled
+ * where a variable is absent, no text, or not UTF-8; out then holds a part. */
+bool mime_part_build(const struct mime_part *p, const struct value *vars, struct buf *spare,
+                     struct buf *out, struct template_missing *missing);
+
+#endif

@@ -9,6 +9,8 @@
 #include <stdlib.h>
 #include <strings.h>
 
+#include "common/address.h"
+
 enum { SECOND = 1000, MINUTE = 60 * SECOND, HOUR = 60 * MINUTE, DAY = 24 * HOUR };
 enum { HEADER_MAX = 900 }; /* a header value must stay below a line's 998 octets (RFC 5322) */
 
@@ -105,25 +107,19 @@ static struct err check_sql(const struct reading *r)
     return err_none();
 }
 
-/* Name <local@domain> or local@domain; what mail servers make of it is theirs to say. */
-static bool has_address(const char *text)
+static struct err check_mailbox(const struct reading *r, const char *path, const char *text)
 {
-    const char *open = strrchr(text, '<'), *start = open ? open + 1 : text;
-    size_t len = open ? strcspn(start, ">") : strlen(start);
-    if (open && (start[len] != '>' || start[len + 1])) return false;
-    const char *at = memchr(start, '@', len);
-    if (!at || at == start || at + 1 == start + len) return false;
-    return memchr(at + 1, '@', (size_t)(start + len - at - 1)) == NULL &&
-           strcspn(start, " ,;<>") >= len;
+    struct mailbox mailbox;
+    struct err e = mailbox_parse(text, strlen(text), &mailbox);
+    if (!e.code) return e;
+    return WRONG(r, path, "%s; write Name <news@example.com> or news@example.com", e.text);
 }
 
 static struct err check_content(const struct reading *r)
 {
     const struct campaign *c = r->campaign;
-    const char *hint = "must hold an address: Name <news@example.com> or news@example.com";
-    if (!has_address(c->content.from)) return WRONG(r, "content.from", "%s", hint);
-    if (c->content.reply_to[0] && !has_address(c->content.reply_to))
-        return WRONG(r, "content.reply_to", "%s", hint);
+    TRY(check_mailbox(r, "content.from", c->content.from));
+    if (c->content.reply_to[0]) TRY(check_mailbox(r, "content.reply_to", c->content.reply_to));
     if (!c->content.text_file[0] && !c->content.html_file[0])
         return WRONG(r, "content", "has neither text nor html; name at least one template file");
     const char *list = c->content.list_unsubscribe;

@@ -77,7 +77,7 @@ static void a_full_campaign_is_read_as_written(void **state)
     struct err e = read_text(
         "audience = { sql = \"select id\\nfrom s where id > :after order\\n by id limit :limit\";"
         " chunk = 1000; };"
-        "content = { from = \"a@b\"; reply_to = \"R <r@b>\"; to_name = \"{{name}}\";"
+        "content = { from = \"a@b.kr\"; reply_to = \"R <r@b>\"; to_name = \"{{name}}\";"
         " subject = \"가\"; html = \"sub/b.html\"; text = \"inner.txt\";"
         " list_unsubscribe = \"https://b/{{id}}\"; };"
         "delivery = { transport = \"eu\"; lane = \"fast\"; on_crash = \"resend\";"
@@ -85,7 +85,7 @@ static void a_full_campaign_is_read_as_written(void **state)
         &c);
     assert_string_equal(e.text, "");
     assert_int_equal(c.audience.chunk_size, 1000);
-    assert_string_equal(c.content.from, "a@b");
+    assert_string_equal(c.content.from, "a@b.kr");
     assert_string_equal(c.content.html, "<p>가</p>"); /* without its byte order mark */
     assert_int_equal(c.content.html_len, 10);
     assert_string_equal(c.content.text, "Hello {{name}}\n");

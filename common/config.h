@@ -62,7 +62,7 @@ struct conf_key {
     const char *help;                /* a sentence or two, in Markdown */
 };
 
-/* The first field of a struct in conf_groups is char *name: name_offset 0. */
+/* The first field of a struct in conf_groups is char *name. */
 struct conf_table {
     const struct conf_key *keys;
     size_t count;
@@ -73,10 +73,10 @@ struct conf_table {
 /* conf_read: fills the struct at into (borrowed; what it held is not freed) from defaults, file and
  * environment, in rising order. ERR_CONFIG for a syntax error, an unknown key at any depth, a wrong
  * type, a value out of range: with file and line or the variable, and what would be right. ERR_IO
- * where the file cannot be read. On failure nothing is left to free. */
+ * where the file cannot be read, ERR_TOO_BIG past 1 MiB. On failure nothing is left to free. */
 struct err conf_read(const char *file, const struct conf_table *table, void *into) MUST_CHECK;
 
-/* conf_free: frees all values that the table owns and zeroes them. */
+/* conf_free: frees all that the table owns; a second time is harmless. */
 void conf_free(const struct conf_table *table, void *from);
 
 void conf_texts_free(struct conf_texts *texts);

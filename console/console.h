@@ -1,0 +1,74 @@
+/* What all commands of `mailflock` share: settings, database, options, errors for people. */
+#ifndef MAILFLOCK_CONSOLE_CONSOLE_H
+#define MAILFLOCK_CONSOLE_CONSOLE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "common/db.h"
+#include "common/err.h"
+#include "common/settings.h"
+
+enum { CONSOLE_UNKNOWN_DATABASE = 1049 /* ER_BAD_DB_ERROR, of both servers */ };
+enum { CONSOLE_DONE = 0, CONSOLE_FAILED = 1, CONSOLE_USAGE = 2 };
+
+/* Zeroed but for config_file at first; console_close frees what the functions below put in. */
+struct console {
+    const char *config_file;
+    struct settings settings;
+    struct db *db;
+};
+
+/* A command: argv[0] is its name; the answer is the exit status. */
+struct console_command {
+    const char *name, *args, *help;
+    int (*run)(struct console *c, int argc, char **argv);
+};
+
+int command_init(struct console *c, int argc, char **argv);
+int command_status(struct console *c, int argc, char **argv);
+int command_runs(struct console *c, int argc, char **argv);
+int command_audit(struct console *c, int argc, char **argv);
+int command_pause(struct console *c, int argc, char **argv);
+int command_resume(struct console *c, int argc, char **argv);
+int command_cancel(struct console *c, int argc, char **argv);
+int command_failures(struct console *c, int argc, char **argv);
+int command_unknown(struct console *c, int argc, char **argv);
+int command_retry(struct console *c, int argc, char **argv);
+
+/* console_read_settings: the configuration file, and logging as it says. */
+struct err console_read_settings(struct console *c) MUST_CHECK;
+
+/* console_db_config: what the console's connections have in common. Borrows the settings. */
+struct db_config console_db_config(const struct console *c);
+
+/* console_open: settings, database, and a schema of the right version. */
+struct err console_open(struct console *c) MUST_CHECK;
+
+/* console_reopen: a new connection in place of one that was lost. */
+struct err console_reopen(struct console *c) MUST_CHECK;
+void console_close(struct console *c);
+
+/* console_fail: prints the error; returns CONSOLE_FAILED. */
+int console_fail(const struct err *e);
+
+/* console_usage: prints what is wrong with the arguments; returns CONSOLE_USAGE. */
+int console_usage(const char *command, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
+
+/* An option: --name sets *set; or, where value is not NULL, --name TEXT or --name=TEXT. */
+struct console_option {
+    const char *name; /* with its dashes */
+    bool *set;
+    const char **value;
+};
+
+/* console_options: takes the options out of argv (argv[0] stays; "--" ends them) and checks that
+ * min to max arguments are left. False after having said what is wrong. */
+bool console_options(int *argc, char **argv, const struct console_option *options, size_t count,
+                     int min, int max);
+
+/* console_text: text for a terminal: control characters become '?'. Returns out. */
+const char *console_text(char *out, size_t size, const char *text);
+
+#endif

@@ -1,0 +1,71 @@
+/* mailflock pause, resume, cancel: change run.control by a conditional UPDATE and nothing else
+ * (PROTOCOL.md O2); workers see it within 2 s. */
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "console/console.h"
+#include "console/progress.h"
+#include "console/report.h"
+
+/* A change of control: allowed from the states in from, an SQL list. */
+struct change {
+    const char *command, *from, *to, *done;
+};
+
+static struct err already(const struct change *change, const struct tally *run)
+{
+    const char *now = report_control(run);
+    if (strcmp(now, change->to) == 0) {
+        printf("run %" PRIu64 " is %s already: nothing changed\n", run->id,
+               run->control == TALLY_GO ? "not paused" : now);
+        return err_none();
+    }
+    return err_make(ERR_STATE, 0, "cannot %s run %" PRIu64 ": it is %s", change->command, run->id,
+                    now);
+}
+
+static struct err apply(struct console *c, const struct change *change, const char *name)
+{
+    struct tally run;
+    uint64_t matched;
+    TRY(tally_find(c->db, name, &run));
+    if (progress_complete(&run))
+        return err_make(ERR_STATE, 0, "cannot %s run %" PRIu64 ": it is complete", change->command,
+                        run.id);
+    TRY(db_execf(c->db, &matched,
+                 "UPDATE run SET control = '%s' WHERE id = %" PRIu64 " AND control IN (%s)",
+                 change->to, run.id, change->from));
+    if (!matched) {
+        TRY(tally_reread(c->db, &run));
+        return already(change, &run);
+    }
+    printf("run %" PRIu64 " of %s: %s\n", run.id, run.campaign, change->done);
+    return err_none();
+}
+
+static int command(struct console *c, int argc, char **argv, const struct change *change)
+{
+    if (!console_options(&argc, argv, NULL, 0, 1, 1)) return CONSOLE_USAGE;
+    struct err e = console_open(c);
+    if (!e.code) e = apply(c, change, argv[1]);
+    return e.code ? console_fail(&e) : CONSOLE_DONE;
+}
+
+int command_pause(struct console *c, int argc, char **argv)
+{
+    static const struct change pause = {"pause", "'go'", "paused", "paused"};
+    return command(c, argc, argv, &pause);
+}
+
+int command_resume(struct console *c, int argc, char **argv)
+{
+    static const struct change resume = {"resume", "'paused'", "go", "resumed"};
+    return command(c, argc, argv, &resume);
+}
+
+int command_cancel(struct console *c, int argc, char **argv)
+{
+    static const struct change cancel = {"cancel", "'go', 'paused'", "cancelled", "cancelled"};
+    return command(c, argc, argv, &cancel);
+}

@@ -1,0 +1,128 @@
+/* mailflock init: brings database and broker to what the programs expect. Everything in it is
+ * idempotent; it prints what it did. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/campaign.h"
+#include "common/log.h"
+#include "common/schema.h"
+#include "common/start.h"
+#include "console/console.h"
+
+/* A lane of its own for transactional mail, so that it never waits behind a campaign. */
+static const char *const LANES[] = {"bulk", "fast"};
+enum { N_LANES = sizeof LANES / sizeof LANES[0] };
+
+static struct err create_database(struct console *c, const struct db_config *config)
+{
+    struct db_config without = *config;
+    struct db *db;
+    struct buf sql;
+    without.name = NULL;
+    TRY(start_db(&c->settings, &without, &db));
+    buf_init(&sql, 1024);
+    buf_append_text(&sql, "CREATE DATABASE IF NOT EXISTS `");
+    for (const char *p = config->name; *p; p++) {
+        if (*p == '`') buf_append_char(&sql, '`');
+        buf_append_char(&sql, *p);
+    }
+    buf_append_text(&sql, "` CHARACTER SET utf8mb4");
+    struct err e = db_exec(db, &sql, NULL);
+    buf_fini(&sql);
+    db_close(db);
+    if (e.code)
+        return err_wrap(e, "database '%s' does not exist and cannot be created", config->name);
+    printf("database: created %s\n", config->name);
+    return err_none();
+}
+
+static struct err open_database(struct console *c)
+{
+    struct db_config config = console_db_config(c);
+    struct err e = start_db(&c->settings, &config, &c->db);
+    if (e.native != CONSOLE_UNKNOWN_DATABASE || e.code != ERR_DB) return e;
+    TRY(create_database(c, &config));
+    return start_db(&c->settings, &config, &c->db);
+}
+
+static struct err init_schema(struct console *c)
+{
+    int applied;
+    TRY(open_database(c));
+    TRY(schema_migrate(c->db, &applied));
+    TRY(schema_check(c->db));
+    if (applied)
+        printf("schema: %d migration%s applied\n", applied, applied == 1 ? "" : "s");
+    else
+        puts("schema: up to date");
+    return err_none();
+}
+
+static int compare_ints(const void *a, const void *b)
+{
+    int x = *(const int *)a, y = *(const int *)b;
+    return (x > y) - (x < y);
+}
+
+/* Adds the delays of one campaign that are not there yet. */
+static struct err add_delays(const struct campaign *campaign, int *delays_s, int *count)
+{
+    for (size_t i = 0; i < campaign->delivery.delays.count; i++) {
+        int delay_s = (int)(campaign->delivery.delays.ms[i] / 1000), j = 0;
+        while (j < *count && delays_s[j] != delay_s) j++;
+        if (j < *count) continue;
+        if (*count == BROKER_DELAYS_MAX)
+            return err_make(ERR_CONFIG, 0,
+                            "the campaigns have more than %d different retry delays in all: let "
+                            "them share some",
+                            BROKER_DELAYS_MAX);
+        delays_s[(*count)++] = delay_s;
+    }
+    return err_none();
+}
+
+static struct err collect_delays(const struct settings *settings, int delays_s[BROKER_DELAYS_MAX],
+                                 int *count)
+{
+    struct conf_texts names;
+    struct err e = campaign_list(settings, &names);
+    if (e.code) return e;
+    for (size_t i = 0; i < names.count && !e.code; i++) {
+        struct campaign campaign;
+        e = campaign_read(settings, names.items[i], &campaign);
+        if (e.code) break;
+        e = add_delays(&campaign, delays_s, count);
+        campaign_free(&campaign);
+    }
+    conf_texts_free(&names);
+    qsort(delays_s, (size_t)*count, sizeof *delays_s, compare_ints);
+    return e;
+}
+
+static struct err init_broker(struct console *c)
+{
+    struct broker *broker;
+    int delays_s[BROKER_DELAYS_MAX], count = 0;
+    struct broker_config config = start_broker_config(&c->settings, "mailflock init");
+    TRY(collect_delays(&c->settings, delays_s, &count));
+    TRY(start_broker(&c->settings, &config, &broker));
+    struct err e = err_none();
+    for (int i = 0; i < N_LANES && !e.code; i++)
+        e = start_lane(&c->settings, broker, LANES[i], delays_s, count);
+    broker_close(broker);
+    if (e.code) return e;
+    printf("broker: lanes");
+    for (int i = 0; i < N_LANES; i++) printf(" %s", LANES[i]);
+    puts(" ready");
+    return err_none();
+}
+
+int command_init(struct console *c, int argc, char **argv)
+{
+    if (!console_options(&argc, argv, NULL, 0, 0, 0)) return CONSOLE_USAGE;
+    struct err e = console_read_settings(c);
+    if (!e.code) e = init_schema(c);
+    if (!e.code) e = init_broker(c);
+    return e.code ? console_fail(&e) : CONSOLE_DONE;
+}

@@ -1,0 +1,281 @@
+"""Processes that tests start: each with a log file, known by pid, and ended whatever happens."""
+
+import ctypes
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import threading
+import time
+
+PR_SET_PDEATHSIG = 1
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+class NotInTime(AssertionError):
+    pass
+
+
+def wait_until(condition, deadline_s=30, what=None, every_s=0.02):
+    """The first true answer of condition(), or NotInTime after deadline_s. `what` names what was
+    awaited; it may be a function that describes the state at the deadline."""
+    end = time.monotonic() + deadline_s
+    while True:
+        found = condition()
+        if found:
+            return found
+        if time.monotonic() >= end:
+            text = what() if callable(what) else what or getattr(condition, "__name__", "condition")
+            raise NotInTime(f"not within {deadline_s} s: {text}")
+        time.sleep(every_s)
+
+
+def free_port():
+    """A port that nothing listens on now. Rather let the server choose, where it can."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def answers(port, deadline_s=5):
+    """Whether something on this port of loopback greets like an SMTP server."""
+    try:
+        with socket.create_connection(("127.0.0.1", port), deadline_s) as peer:
+            peer.settimeout(deadline_s)
+            return peer.recv(3)[:1] in (b"2", b"4", b"5")
+    except OSError:
+        return False
+
+
+def _die_with_parent():
+    _libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+class Process:
+    """One program with its output in log (stdout too, unless out is given)."""
+
+    def __init__(self, name, argv, log, env=None, out=None, cwd=None):
+        self.name, self.argv, self.log, self.out = name, [str(a) for a in argv], log, out
+        # The kernel ties the death signal to the thread that forked, so only the main one asks.
+        main = threading.current_thread() is threading.main_thread()
+        with open(log, "ab") as log_file, open(out or os.devnull, "ab") as out_file:
+            self.popen = subprocess.Popen(
+                self.argv,
+                stdin=subprocess.DEVNULL,
+                stdout=out_file if out else log_file,
+                stderr=log_file,
+                env=env,
+                cwd=cwd,
+                preexec_fn=_die_with_parent if main else None,
+            )
+        self.pid = self.popen.pid
+        self._peak_kib = 0
+
+    def __repr__(self):
+        return f"<{self.name} pid={self.pid} code={self.popen.returncode}>"
+
+    @property
+    def alive(self):
+        return self.popen.poll() is None
+
+    @property
+    def code(self):
+        """Exit status, negative for a signal; None while it runs."""
+        return self.popen.poll()
+
+    def signal(self, number):
+        if self.alive:
+            self.popen.send_signal(number)
+
+    def freeze(self):
+        self.signal(signal.SIGSTOP)
+        wait_until(self.is_frozen, 5, f"{self.name} to be frozen")
+
+    def is_frozen(self):
+        with open(f"/proc/{self.pid}/stat", encoding="utf-8") as stat:
+            return stat.read().rsplit(")", 1)[1].split()[0] in "Tt"
+
+    def thaw(self):
+        self.signal(signal.SIGCONT)
+
+    def kill(self):
+        """SIGKILL, and gone when it returns."""
+        self.peak_kib()
+        self.signal(signal.SIGKILL)
+        return self.popen.wait(30)
+
+    def stop(self, deadline_s=60):
+        """SIGTERM; returns the exit status. Fails when it does not end in time."""
+        self.peak_kib()
+        self.signal(signal.SIGTERM)
+        return self.wait(deadline_s)
+
+    def wait(self, deadline_s=60):
+        """Awaits its end; returns the exit status."""
+        try:
+            return self.popen.wait(deadline_s)
+        except subprocess.TimeoutExpired:
+            raise NotInTime(f"{self.name} (pid {self.pid}) did not end within {deadline_s} s") from None
+
+    def end(self):
+        """For cleaning up: asks, then insists. Never raises."""
+        if self.alive:
+            self.signal(signal.SIGCONT)
+            self.signal(signal.SIGTERM)
+            try:
+                self.popen.wait(10)
+            except subprocess.TimeoutExpired:
+                self.popen.kill()
+                self.popen.wait()
+
+    def _status_kib(self, field):
+        try:
+            with open(f"/proc/{self.pid}/status", encoding="utf-8") as status:
+                found = re.search(rf"^{field}:\s+(\d+) kB", status.read(), re.M)
+        except OSError:
+            return 0
+        return int(found[1]) if found else 0
+
+    def rss_kib(self):
+        return self._status_kib("VmRSS")
+
+    def peak_kib(self):
+        """The most it had resident (VmHWM); after its end, what it had when last asked or stopped."""
+        self._peak_kib = max(self._peak_kib, self._status_kib("VmHWM"))
+        return self._peak_kib
+
+    def cpu_s(self):
+        """Processor time so far, user and system."""
+        with open(f"/proc/{self.pid}/stat", encoding="utf-8") as stat:
+            fields = stat.read().rsplit(")", 1)[1].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+    def text(self):
+        """Its log so far."""
+        with open(self.log, encoding="utf-8", errors="replace") as log:
+            return log.read()
+
+    def wait_for_log(self, pattern, deadline_s=30):
+        """The first match of the pattern in its log."""
+
+        def found():
+            match = re.search(pattern, self.text(), re.M)
+            if not match and not self.alive:
+                raise AssertionError(f"{self.name} ended with {self.code} before it said {pattern!r}")
+            return match
+
+        return wait_until(found, deadline_s, f"{pattern!r} in the log of {self.name}")
+
+
+class Accepted:
+    """One line of fakesmtp's record."""
+
+    __slots__ = ("message_id", "connection", "rcpt", "at_us")
+
+    def __init__(self, line):
+        self.message_id, connection, self.rcpt, at_us = line.split("\t")
+        self.connection, self.at_us = int(connection), int(at_us)
+
+
+def read_record(path):
+    """message id (without brackets) -> list of Accepted; an id with two of them is a duplicate."""
+    found = {}
+    try:
+        with open(path, encoding="utf-8", errors="replace") as record:
+            for line in record:
+                if line.endswith("\n"):  # the last one may be on its way
+                    mail = Accepted(line[:-1])
+                    found.setdefault(mail.message_id, []).append(mail)
+    except FileNotFoundError:
+        pass
+    return found
+
+
+class FakeSmtp(Process):
+    """tests/fakes/fakesmtp; its options as keywords: FakeSmtp(..., rcpt_defer=0.1, multiline=True).
+    A second one with the same record goes on in it; port=N takes the port of one that ended."""
+
+    def __init__(self, program, directory, name="fakesmtp", **options):
+        record = options.setdefault("record", os.path.join(directory, f"{name}.record"))
+        argv = [program]
+        for key, value in options.items():
+            flag = "--" + key.replace("_", "-")
+            if value is True:
+                argv.append(flag)
+            elif value is not None and value is not False:
+                argv += [flag, str(value)]
+        path = os.path.join(directory, name)
+        self._seen = os.path.getsize(path + ".out") if os.path.exists(path + ".out") else 0
+        super().__init__(name, argv, path + ".log", out=path + ".out")
+        self.record = record
+        self._stalled = False
+        self.port = wait_until(self._port, 10, lambda: f"fakesmtp to start: {self.text()}")
+
+    def _said(self):
+        with open(self.out, "rb") as out:
+            out.seek(self._seen)
+            return out.read().decode()
+
+    def _port(self):
+        match = re.match(r"port=(\d+)\n", self._said())
+        if not match and not self.alive:
+            raise AssertionError(f"fakesmtp ended with {self.code}: {self.text()}")
+        return int(match[1]) if match else None
+
+    @property
+    def url(self):
+        return f"smtp://127.0.0.1:{self.port}"
+
+    def _stats_lines(self):
+        return [line for line in self._said().splitlines(True) if line.endswith("}\n")]
+
+    def stats(self):
+        """Its counts: accepted, connections, open, refused, deferred, dropped, violations, ..."""
+        if self.alive:
+            before = len(self._stats_lines())
+            self.signal(signal.SIGUSR1)
+            wait_until(lambda: len(self._stats_lines()) > before or not self.alive, 10,
+                       "fakesmtp to report")
+        return json.loads(self._stats_lines()[-1])
+
+    def accepted(self):
+        return self.stats()["accepted"]
+
+    def mails(self):
+        """What it recorded; up to 20 ms behind while it runs."""
+        return read_record(self.record)
+
+    def stall(self):
+        """Reads nothing and answers nothing, on any connection, until resume()."""
+        if not self._stalled:
+            self.signal(signal.SIGUSR2)
+            self._stalled = True
+
+    def resume(self):
+        if self._stalled:
+            self.signal(signal.SIGUSR2)
+            self._stalled = False
+
+
+class SmtpSink(Process):
+    """Postfix's smtp-sink; options as it takes them."""
+
+    def __init__(self, directory, name="sink", options=(), backlog=1000):
+        self.port = free_port()
+        user = ["-u", "postfix"] if os.geteuid() == 0 else []
+        argv = ["smtp-sink", *user, *options, f"127.0.0.1:{self.port}", str(backlog)]
+        path = os.environ.get("PATH", "") + ":/usr/sbin:/sbin"
+        super().__init__(name, argv, os.path.join(directory, f"{name}.log"),
+                         env={**os.environ, "PATH": path})
+        wait_until(self._ready, 10, lambda: f"smtp-sink to start: {self.text()}")
+
+    def _ready(self):
+        if not self.alive:
+            raise AssertionError(f"smtp-sink ended with {self.code}: {self.text()}")
+        return answers(self.port)
+
+    @property
+    def url(self):
+        return f"smtp://127.0.0.1:{self.port}"

@@ -150,8 +150,8 @@ struct broker_event {
 };
 
 /* broker_next: the next event, waiting up to timeout_ms (0: only what is there already). An error
- * is a loss, and then event->kind is BROKER_LOST. Confirms come one tag at a time, each tag once,
- * in the order in which the broker resolved them. */
+ * is a loss, and then event->kind is BROKER_LOST. A signal does not end the wait. Confirms come one
+ * tag at a time, each tag once, in the order in which the broker resolved them. */
 struct err broker_next(struct broker *b, int timeout_ms, struct broker_event *event) MUST_CHECK;
 
 /* broker_header_get: a text header of the last BROKER_DELIVERY into out, cut to size; false where

@@ -69,7 +69,7 @@ static struct err declare_queue(struct broker *b, const char *name, struct argum
     if (e.native == AMQP_PRECONDITION_FAILED)
         return err_make(e.code, e.native,
                         "queue %s exists with other arguments; set what it was made with, or empty "
-                        "and delete it: %.200s",
+                        "and delete it: %.300s",
                         name, e.text);
     if (e.code) return e;
     snprintf(doing, sizeof doing, "binding queue %s to exchange %s", name, exchange);
@@ -153,7 +153,6 @@ static struct err side_close(struct broker *b, struct err e)
 {
     if (e.code || b->lost.code) return e;
     amqp_rpc_reply_t r = amqp_channel_close(b->conn, CHANNEL_SIDE, AMQP_REPLY_SUCCESS);
-    b->drained = false;
     if (r.reply_type == AMQP_RESPONSE_NORMAL) return e;
     if (r.reply_type == AMQP_RESPONSE_SERVER_EXCEPTION)
         return broker_lose(

@@ -142,8 +142,7 @@ struct broker_event {
     const char *reason;
     uint64_t delivery_tag;
     bool redelivered;
-    long
-        delivery_count; /* earlier deliveries as the quorum queue counts them, -1 if it says none */
+    long delivery_count; /* earlier deliveries by the queue's count; -1 if it gives none */
     const char *message_id, *routing_key;
     const void *body;
     size_t body_len;

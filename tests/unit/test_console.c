@@ -1,0 +1,120 @@
+/* The command line's own parts: options, text for terminals, CSV, reply code patterns. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "console/console.h"
+#include "console/recipients.h"
+#include "console/reopen.h"
+
+static void options_are_found_wherever_they_stand(void **state)
+{
+    (void)state;
+    char *argv[] = {"retry", "--csv", "12", "--status=failed", "--code", "4xx", "--", "--x", NULL};
+    int argc = 8;
+    bool csv = false;
+    const char *status = NULL, *code = NULL;
+    const struct console_option options[] = {
+        {"--csv", &csv, NULL}, {"--status", NULL, &status}, {"--code", NULL, &code}};
+    assert_true(console_options(&argc, argv, options, 3, 1, 2));
+    assert_int_equal(argc, 3);
+    assert_string_equal(argv[1], "12");
+    assert_string_equal(argv[2], "--x");
+    assert_true(csv);
+    assert_string_equal(status, "failed");
+    assert_string_equal(code, "4xx");
+}
+
+static void wrong_arguments_are_refused(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *name;
+        char *argv[4];
+        int argc;
+    } rows[] = {
+        {"unknown option", {"x", "--nope", "1"}, 3},
+        {"prefix of an option", {"x", "--cs", "1"}, 3},
+        {"value for a flag", {"x", "--csv=1", "1"}, 3},
+        {"value missing", {"x", "1", "--code"}, 3},
+        {"argument missing", {"x", "--csv"}, 2},
+        {"argument too many", {"x", "1", "2"}, 3},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        char *argv[4];
+        memcpy(argv, rows[i].argv, sizeof argv);
+        int argc = rows[i].argc;
+        bool csv = false;
+        const char *code = NULL;
+        const struct console_option options[] = {{"--csv", &csv, NULL}, {"--code", NULL, &code}};
+        if (console_options(&argc, argv, options, 2, 1, 1)) fail_msg("%s: taken", rows[i].name);
+    }
+}
+
+static void text_for_terminals_has_no_control_characters(void **state)
+{
+    (void)state;
+    char out[8];
+    assert_string_equal(console_text(out, sizeof out, "a\x1b[m\n"), "a?[m?");
+    assert_string_equal(console_text(out, sizeof out, "abcdefghij"), "abcdefg");
+    assert_string_equal(console_text(out, sizeof out, "abcdef\xc3\xa9"), "abcdef");
+    assert_string_equal(console_text(out, sizeof out, "abcde\xc3\xa9"), "abcde\xc3\xa9");
+}
+
+static void csv_fields_are_quoted_where_they_must_be(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *text, *want;
+    } rows[] = {
+        {"", ""},
+        {"plain text", "plain text"},
+        {"a,b", "\"a,b\""},
+        {"say \"hi\"", "\"say \"\"hi\"\"\""},
+        {"a\nb", "\"a\nb\""},
+    };
+    struct buf out;
+    buf_init(&out, 1000);
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        buf_reset(&out);
+        recipients_csv_field(&out, rows[i].text, strlen(rows[i].text));
+        assert_string_equal(buf_text(&out), rows[i].want);
+    }
+    buf_fini(&out);
+}
+
+static void code_patterns_become_ranges(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *text;
+        int least, most; /* 0 0: refused */
+    } rows[] = {
+        {"550", 550, 550}, {"4xx", 400, 499}, {"55X", 550, 559}, {"xxx", 0, 0}, {"4x1", 0, 0},
+        {"45", 0, 0},      {"4500", 0, 0},    {"", 0, 0},        {"-1x", 0, 0}, {"4 x", 0, 0},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        int least, most;
+        bool taken = reopen_parse_code(rows[i].text, &least, &most);
+        if (taken != (rows[i].least > 0)) fail_msg("'%s'", rows[i].text);
+        if (taken && (least != rows[i].least || most != rows[i].most))
+            fail_msg("'%s': %d to %d", rows[i].text, least, most);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(options_are_found_wherever_they_stand),
+        cmocka_unit_test(wrong_arguments_are_refused),
+        cmocka_unit_test(text_for_terminals_has_no_control_characters),
+        cmocka_unit_test(csv_fields_are_quoted_where_they_must_be),
+        cmocka_unit_test(code_patterns_become_ranges),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

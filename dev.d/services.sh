@@ -12,7 +12,7 @@ SERVICE_TAG=MAILFLOCK_DEV_SERVICE
 cmd_up() { with_lock services services_up; }
 
 cmd_down() {
-    if [[ -d $RUN ]]; then
+    if any_service service_left; then
         with_lock services services_down
     else
         say "down: nothing was running"
@@ -92,23 +92,20 @@ TEXT
 services_down() {
     local name stopped=() jobs=() result=0
     for name in "${SERVICES[@]}"; do
-        if service_alive "$name"; then stopped+=("$name"); fi
+        if service_left "$name"; then stopped+=("$name"); fi
         service_end "$name" &
         jobs+=($!)
     done
     for name in "${jobs[@]}"; do wait "$name" || result=1; done
-    if ((${#stopped[@]})); then
-        say "down: stopped ${stopped[*]}"
-    else
-        say "down: nothing was running"
-    fi
+    say "down: stopped ${stopped[*]-}"
     return "$result"
 }
 
-any_service_alive() {
+# any_service TEST: 0 when TEST NAME holds for one of the services.
+any_service() {
     local name
     for name in "${SERVICES[@]}"; do
-        if service_alive "$name"; then return 0; fi
+        if "$1" "$name"; then return 0; fi
     done
     return 1
 }
@@ -199,7 +196,9 @@ service_processes() {
     if [[ $1 == rabbitmq ]]; then stray_epmd; fi
 }
 
-service_gone() { [[ -z $(service_processes "$1") ]]; }
+# service_left NAME: something of it still runs, if only what a killed server left behind.
+service_left() { [[ -n $(service_processes "$1") ]]; }
+service_gone() { ! service_left "$1"; }
 
 # detach NAME COMMAND...: starts COMMAND in a session of its own that keeps nothing of ours open,
 # tagged in its environment, with its output in NAME.log, and notes its pid and start time.

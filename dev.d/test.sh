@@ -7,7 +7,7 @@ FAILED=()
 cmd_test() {
     local services_were_up=0
     cmd_setup
-    if any_service_alive; then services_were_up=1; fi
+    if any_service service_alive; then services_were_up=1; fi
     ((services_were_up)) || trap cmd_down EXIT
     trap 'exit 130' INT
     trap 'exit 143' TERM HUP

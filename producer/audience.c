@@ -1,0 +1,386 @@
+/* Reads the audience and refuses what would break the accounts: an id that is missing, repeated or
+ * out of order. Owns its connection, which can only read. Knows nothing of chunks. */
+#include "producer/audience.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+#include "common/chunk.h"
+#include "common/clock.h"
+#include "producer/audience_sql.h"
+#include "producer/id_order.h"
+
+enum {
+    PAGE_ROWS_FIRST = 100,
+    PAGE_ROWS_MAX = 5000,
+    PAGE_BYTES = 768 * 1024, /* the aim, as the client library holds them */
+    ROW_BYTES = 96,          /* about what it needs for a row, */
+    CELL_BYTES = 16,         /* and for each cell, beside its text */
+    SQL_MAX = 8 * 1024 * 1024,
+};
+
+struct audience {
+    struct db *db;
+    char *file, *sql;
+    char scheduled_at[CLOCK_ISO_SIZE + 2]; /* quoted */
+    struct db_column *columns;             /* their names are owned */
+    struct recipient_columns shape;
+    struct db_cell *row;
+    struct id_order order;
+    bool order_known;     /* the database's order of text ids was found to be the page's */
+    bool order_unchecked; /* the current page is to be checked at its end */
+    const char *start;    /* literal before every id */
+    struct buf after, statement;
+    char last_id[CHUNK_ID_MAX + 1]; /* "" before the first row */
+    unsigned page_rows;
+    uint64_t rows_read, bytes_read; /* of the current page */
+    struct db_result *page;
+};
+
+/* Before every id. '' is before every text; MariaDB's type UUID compares with UUIDs only. */
+static const char START_INT[] = "-9223372036854775808", START_TEXT[] = "''",
+                  START_UUID[] = "'00000000-0000-0000-0000-000000000000'";
+
+static struct err wrong(const struct audience *a, struct err e)
+{
+    return err_wrap(e, "%s: audience.sql", a->file);
+}
+
+/* Makes the statement: the campaign's SELECT between head and tail. */
+static void make_statement(struct audience *a, const char *head, const char *after, unsigned limit)
+{
+    char limit_text[16];
+    snprintf(limit_text, sizeof limit_text, "%u", limit);
+    struct audience_values values = {after, limit_text, a->scheduled_at};
+    buf_reset(&a->statement);
+    buf_append_text(&a->statement, head);
+    audience_sql_fill(a->sql, &values, &a->statement);
+}
+
+/* A line break ends a comment that may stand at the end of the SELECT. */
+static const char DERIVED_HEAD[] = "SELECT * FROM (", DERIVED_TAIL[] = "\n) a";
+
+static struct err query(struct audience *a, struct db_result **out)
+{
+    struct err e = db_query(a->db, &a->statement, out);
+    return e.code ? wrong(a, e) : e;
+}
+
+/* ---- what the SELECT gives */
+
+static struct err lacks_column(const struct audience *a, const char *name)
+{
+    struct buf names;
+    buf_init(&names, 256);
+    for (unsigned i = 0; i < a->shape.n; i++)
+        buf_append_format(&names, "%s%.64s", i ? ", " : "", a->columns[i].name);
+    struct err e =
+        err_make(ERR_CONFIG, 0, "%s: audience.sql: there is no column '%s'; its columns are: %s",
+                 a->file, name, buf_text(&names));
+    buf_fini(&names);
+    return e;
+}
+
+static struct err find_column(const struct audience *a, const char *name, unsigned *at)
+{
+    for (unsigned i = 0; i < a->shape.n; i++) {
+        *at = i;
+        if (strcmp(a->columns[i].name, name) == 0) return err_none();
+    }
+    return lacks_column(a, name);
+}
+
+static struct err check_columns(struct audience *a)
+{
+    for (unsigned i = 0; i < a->shape.n; i++)
+        for (unsigned k = 0; k < i; k++)
+            if (strcasecmp(a->columns[i].name, a->columns[k].name) == 0)
+                return err_make(ERR_CONFIG, 0,
+                                "%s: audience.sql: there are two columns '%s'; rename one with AS",
+                                a->file, a->columns[i].name);
+    TRY(find_column(a, "id", &a->shape.id));
+    TRY(find_column(a, "email", &a->shape.email));
+    enum db_kind kind = a->columns[a->shape.id].kind;
+    if (kind == DB_KIND_DECIMAL || kind == DB_KIND_JSON)
+        return err_make(ERR_CONFIG, 0,
+                        "%s: audience.sql: the column 'id' must be an integer or a text; CAST it",
+                        a->file);
+    return err_none();
+}
+
+static void copy_columns(struct audience *a, const struct db_result *r)
+{
+    a->shape.n = db_columns(r);
+    a->columns = mem_alloc(a->shape.n * sizeof *a->columns);
+    a->row = mem_alloc(a->shape.n * sizeof *a->row);
+    for (unsigned i = 0; i < a->shape.n; i++) {
+        a->columns[i] = db_column(r, i);
+        a->columns[i].name = mem_copy_text(a->columns[i].name);
+    }
+    a->shape.items = a->columns;
+}
+
+/* The columns, and that the SELECT can stand in FROM (...), which reading a range again needs. */
+static struct err describe(struct audience *a)
+{
+    struct db_result *r;
+    struct err e = audience_sql_check(a->sql);
+    if (e.code) return err_wrap(e, "%s", a->file);
+    make_statement(a, "", "NULL", 0);
+    TRY(query(a, &r));
+    copy_columns(a, r);
+    db_result_free(r);
+    TRY(check_columns(a));
+    make_statement(a, DERIVED_HEAD, "NULL", 0);
+    buf_append_text(&a->statement, DERIVED_TAIL);
+    TRY(query(a, &r));
+    db_result_free(r);
+    return err_none();
+}
+
+static struct err has_rows_after(struct audience *a, const char *start, bool *has)
+{
+    struct db_result *r;
+    make_statement(a, "", start, 1);
+    TRY(query(a, &r));
+    *has = db_rows(r) > 0;
+    db_result_free(r);
+    return err_none();
+}
+
+static struct err find_start(struct audience *a)
+{
+    bool has;
+    a->start = START_INT;
+    if (a->order.is_int) return err_none();
+    a->start = START_TEXT;
+    TRY(has_rows_after(a, START_TEXT, &has));
+    if (has) return err_none();
+    TRY(has_rows_after(a, START_UUID, &has));
+    if (has) a->start = START_UUID;
+    return err_none();
+}
+
+/* ---- opening and closing */
+
+static struct err open_with(struct audience *a, int64_t scheduled_s)
+{
+    char iso[CLOCK_ISO_SIZE];
+    clock_iso_format(scheduled_s, iso);
+    snprintf(a->scheduled_at, sizeof a->scheduled_at, "'%.10s %.8s'", iso, iso + 11);
+    TRY(db_exec_text(a->db, "SET SESSION TRANSACTION READ ONLY", NULL));
+    TRY(describe(a));
+    id_order_init(&a->order, a->columns[a->shape.id].kind == DB_KIND_INT);
+    TRY(find_start(a));
+    return audience_seek(a, NULL);
+}
+
+struct err audience_open(struct audience **out, struct db *db, const struct audience_spec *spec)
+{
+    struct audience *a = mem_alloc(sizeof *a);
+    *out = NULL;
+    a->db = db;
+    a->file = mem_copy_text(spec->file);
+    a->sql = mem_copy_text(spec->sql);
+    a->page_rows = PAGE_ROWS_FIRST;
+    buf_init(&a->after, 4 * CHUNK_ID_MAX);
+    buf_init(&a->statement, SQL_MAX);
+    struct err e = open_with(a, spec->scheduled_s);
+    if (e.code)
+        audience_close(a);
+    else
+        *out = a;
+    return e;
+}
+
+void audience_close(struct audience *a)
+{
+    if (!a) return;
+    db_result_free(a->page);
+    for (unsigned i = 0; i < a->shape.n; i++) free((char *)a->columns[i].name);
+    free(a->columns);
+    free(a->row);
+    free(a->file);
+    free(a->sql);
+    id_order_fini(&a->order);
+    buf_fini(&a->after);
+    buf_fini(&a->statement);
+    db_close(a->db);
+    free(a);
+}
+
+const struct recipient_columns *audience_columns(const struct audience *a)
+{
+    return &a->shape;
+}
+
+/* ---- reading */
+
+struct err audience_literal(struct audience *a, const char *id, struct buf *sql)
+{
+    if (!a->order.is_int) {
+        db_quote(a->db, sql, id);
+        return err_none();
+    }
+    if (!id_order_is_int(id))
+        return err_make(ERR_STATE, 0,
+                        "%s: the column 'id' holds integers now, and '%s' when the run began: its "
+                        "type must not change during a run",
+                        a->file, id);
+    buf_append_text(sql, id);
+    return err_none();
+}
+
+static void end_page(struct audience *a)
+{
+    db_result_free(a->page);
+    a->page = NULL;
+    a->rows_read = a->bytes_read = 0;
+    a->order_unchecked = false;
+}
+
+struct err audience_seek(struct audience *a, const char *after)
+{
+    end_page(a);
+    id_order_start(&a->order, after);
+    snprintf(a->last_id, sizeof a->last_id, "%s", after ? after : "");
+    return err_none();
+}
+
+/* The place to go on from, as an SQL literal in a->after. */
+static struct err make_after(struct audience *a, const char *after)
+{
+    buf_reset(&a->after);
+    if (after && *after) return audience_literal(a, after, &a->after);
+    buf_append_text(&a->after, a->start);
+    return err_none();
+}
+
+/* As many rows as have about PAGE_BYTES, judged by the page before. */
+static void fit_page_rows(struct audience *a)
+{
+    if (!a->rows_read) return;
+    uint64_t fit = PAGE_BYTES / (a->bytes_read / a->rows_read + 1), most = a->page_rows * 8;
+    if (fit > most) fit = most;
+    if (fit > PAGE_ROWS_MAX) fit = PAGE_ROWS_MAX;
+    a->page_rows = fit ? (unsigned)fit : 1;
+}
+
+static struct err take_page(struct audience *a, unsigned limit)
+{
+    TRY(query(a, &a->page));
+    if (db_columns(a->page) != a->shape.n)
+        return err_make(ERR_INPUT, 0, "%s: the audience's columns changed during the run", a->file);
+    if (db_rows(a->page) > limit)
+        return err_make(ERR_CONFIG, 0, "%s: audience.sql gave more rows than :limit", a->file);
+    return err_none();
+}
+
+struct err audience_page(struct audience *a, uint64_t *rows)
+{
+    *rows = 0;
+    fit_page_rows(a);
+    end_page(a);
+    TRY(make_after(a, a->last_id));
+    if (!a->order.is_int && !a->order_known) {
+        /* The check at the page's end must see the same rows. */
+        TRY(db_exec_text(a->db, "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ", NULL));
+        TRY(db_exec_text(a->db, "START TRANSACTION READ ONLY", NULL));
+        a->order_unchecked = true;
+    }
+    make_statement(a, "", buf_text(&a->after), a->page_rows);
+    TRY(take_page(a, a->page_rows));
+    *rows = db_rows(a->page);
+    id_order_page(&a->order);
+    if (*rows || !a->order_unchecked) return err_none();
+    a->order_unchecked = false;
+    return db_exec_text(a->db, "COMMIT", NULL);
+}
+
+const char *audience_place(const struct audience *a)
+{
+    return a->last_id;
+}
+
+struct err audience_range(struct audience *a, const struct audience_range *range)
+{
+    TRY(audience_seek(a, range->after));
+    TRY(make_after(a, range->after));
+    make_statement(a, DERIVED_HEAD, buf_text(&a->after), CHUNK_RECIPIENTS_MAX);
+    buf_append_text(&a->statement, DERIVED_TAIL);
+    buf_append_text(&a->statement, " WHERE a.id >= ");
+    TRY(audience_literal(a, range->first, &a->statement));
+    buf_append_text(&a->statement, " AND a.id <= ");
+    TRY(audience_literal(a, range->last, &a->statement));
+    if (range->among) {
+        buf_append_text(&a->statement, " AND a.id IN (");
+        buf_append(&a->statement, range->among->data, range->among->len);
+        buf_append_char(&a->statement, ')');
+    }
+    buf_append_text(&a->statement, " ORDER BY a.id");
+    TRY(take_page(a, CHUNK_RECIPIENTS_MAX));
+    id_order_page(&a->order);
+    return err_none();
+}
+
+/* Text ids are in the column's own order, which only the database knows: after the page's last id
+ * there must be none of the page. */
+static struct err check_order(struct audience *a)
+{
+    struct db_result *r;
+    a->order_unchecked = false;
+    a->order_known = true;
+    make_statement(a, "SELECT COUNT(*) FROM (", buf_text(&a->after), a->page_rows);
+    buf_append_text(&a->statement, DERIVED_TAIL);
+    buf_append_text(&a->statement, " WHERE a.id > ");
+    db_quote(a->db, &a->statement, a->last_id);
+    TRY(query(a, &r));
+    bool ordered = db_next(r) && db_u64(r, 0) == 0;
+    db_result_free(r);
+    TRY(db_exec_text(a->db, "COMMIT", NULL));
+    if (ordered) return err_none();
+    return err_make(ERR_INPUT, 0,
+                    "%s: audience.sql: the rows are not in the order of their ids; "
+                    "add ORDER BY id",
+                    a->file);
+}
+
+static struct err check_id(struct audience *a, struct db_cell id)
+{
+    const char *problem = recipient_id_problem(id);
+    if (!problem) problem = id_order_add(&a->order, id.text, id.len);
+    if (!problem) {
+        memcpy(a->last_id, id.text, id.len);
+        a->last_id[id.len] = '\0';
+        return err_none();
+    }
+    if (!a->last_id[0])
+        return err_make(ERR_INPUT, 0, "%s: audience.sql: the id of the first row %s", a->file,
+                        problem);
+    return err_make(ERR_INPUT, 0, "%s: audience.sql: the id%s%.*s%s of the row after id '%s' %s",
+                    a->file, id.len ? " '" : "", (int)strnlen(id.text ? id.text : "", 64),
+                    id.text ? id.text : "", id.len ? "'" : "", a->last_id, problem);
+}
+
+struct err audience_row(struct audience *a, const struct db_cell **row)
+{
+    *row = NULL;
+    if (!a->page) return err_none();
+    if (!db_next(a->page)) {
+        db_result_free(a->page);
+        a->page = NULL;
+        return a->order_unchecked ? check_order(a) : err_none();
+    }
+    size_t bytes = ROW_BYTES;
+    for (unsigned i = 0; i < a->shape.n; i++) {
+        a->row[i] = db_cell(a->page, i);
+        bytes += a->row[i].len + CELL_BYTES;
+    }
+    TRY(check_id(a, a->row[a->shape.id]));
+    a->rows_read++;
+    a->bytes_read += bytes;
+    *row = a->row;
+    return err_none();
+}

@@ -1,0 +1,62 @@
+/* The audience of one run: the campaign's SELECT, read page by page in the order of its ids, each
+ * page beginning after the last id of the one before (PROTOCOL P2).
+ *
+ * Loop: audience_page, then audience_row until it gives NULL; the end is a page without rows. */
+#ifndef MAILFLOCK_PRODUCER_AUDIENCE_H
+#define MAILFLOCK_PRODUCER_AUDIENCE_H
+
+#include <stdint.h>
+
+#include "common/db.h"
+#include "common/err.h"
+#include "producer/recipient.h"
+
+struct audience;
+
+struct audience_spec {
+    const char *file; /* the campaign's, for errors */
+    const char *sql;
+    int64_t scheduled_s; /* :scheduled_at, UTC */
+};
+
+/* audience_open: takes db (a connection for nothing else; read-only from now on), also on failure.
+ * Runs the SELECT without rows: ERR_CONFIG with the file's name and the server's words where it
+ * fails, lacks id or email, names a column twice, or has an id that is neither integer nor text.
+ * spec is copied. */
+struct err audience_open(struct audience **out, struct db *db,
+                         const struct audience_spec *spec) MUST_CHECK;
+void audience_close(struct audience *a);
+
+/* audience_columns: borrows; the same for the whole life of a. */
+const struct recipient_columns *audience_columns(const struct audience *a);
+
+/* audience_seek: the next page begins after that id, which comes from a chunk row or
+ * audience_place; NULL or "": at the start. */
+struct err audience_seek(struct audience *a, const char *after) MUST_CHECK;
+
+/* audience_page: reads the next page; *rows may be 0 only at the end. */
+struct err audience_page(struct audience *a, uint64_t *rows) MUST_CHECK;
+
+/* audience_place: borrows the id of the last row read, "" before the first. */
+const char *audience_place(const struct audience *a);
+
+/* A chunk's part of the audience, as it is today. */
+struct audience_range {
+    const char *after;        /* the last id of the chunk before, NULL for the first */
+    const char *first, *last; /* ids, both included */
+    const struct buf
+        *among; /* NULL, or a list for IN (...): only these ids; see audience_literal */
+};
+
+/* audience_range: makes those rows the current page. The place of audience_page is lost: seek. */
+struct err audience_range(struct audience *a, const struct audience_range *range) MUST_CHECK;
+
+/* audience_literal: appends the id as an SQL literal that compares as the audience orders. */
+struct err audience_literal(struct audience *a, const char *id, struct buf *sql) MUST_CHECK;
+
+/* audience_row: *row borrows the next row of the page until the next call; NULL after the last.
+ * ERR_INPUT, with the id before it, where a row's id is no id, is there twice, or does not ascend:
+ * then nothing of the page may be used. */
+struct err audience_row(struct audience *a, const struct db_cell **row) MUST_CHECK;
+
+#endif

@@ -1,0 +1,135 @@
+/* The same path as a real run up to the message, then that of a worker: what is rendered here has
+ * gone through the chunk message. */
+#include "producer/dry_run.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/clock.h"
+#include "common/start.h"
+#include "producer/campaign_content.h"
+#include "producer/chunker.h"
+#include "producer/run_row.h"
+
+enum { MAIL_MAX = 16 * 1024 * 1024 };
+
+struct count {
+    uint64_t recipients, undeliverable, chunks;
+};
+
+struct dry {
+    const struct run_request *request;
+    struct campaign campaign;
+    struct audience *audience;
+    struct message *message;
+    int64_t scheduled_s;
+};
+
+static struct err build(const struct dry *dry, const struct chunk_recipient *to, struct buf *out)
+{
+    char id[256], reason[MESSAGE_REASON_SIZE];
+    struct message_scratch scratch;
+    if (to->fail)
+        return err_make(ERR_INPUT, 0, "the first recipient (id %s) would fail: %s", to->id,
+                        to->fail);
+    snprintf(id, sizeof id, "dry-run@%s", message_id_domain(dry->message));
+    struct message_recipient recipient = {to->to, to->to_len, &to->vars, id, dry->scheduled_s};
+    message_scratch_init(&scratch, MAIL_MAX);
+    bool built = message_build(dry->message, &recipient, &scratch, out, reason, sizeof reason);
+    message_scratch_fini(&scratch);
+    if (built) return err_none();
+    return err_make(ERR_INPUT, 0, "the first recipient (id %s) would fail: %s", to->id, reason);
+}
+
+/* The mail for one row of the audience. */
+static struct err render(const struct dry *dry, const struct db_cell *row, struct buf *out)
+{
+    struct buf body;
+    struct chunk_message m;
+    buf_init(&body, CHUNK_BODY_MAX);
+    chunk_write_start(&body, 0, 0, 1);
+    recipient_write(&body, 0, audience_columns(dry->audience), row);
+    chunk_write_end(&body, 0);
+    struct err e = buf_check(&body, "the first recipient");
+    if (!e.code) e = chunk_decode(body.data, body.len, &m);
+    buf_fini(&body);
+    if (e.code) return e;
+    e = build(dry, &m.recipients[0], out);
+    chunk_fini(&m);
+    return e;
+}
+
+static struct err read_page(const struct dry *dry, struct chunker *chunker, struct count *count,
+                            uint64_t *rows, struct buf *out)
+{
+    const struct db_cell *row;
+    TRY(audience_page(dry->audience, rows));
+    for (uint64_t i = 0; i < *rows; i++) {
+        TRY(audience_row(dry->audience, &row));
+        if (!count->recipients++) TRY(render(dry, row, out));
+        chunker_add(chunker, row);
+    }
+    if (!*rows) return err_none();
+    return audience_row(dry->audience, &row); /* the end, with the checks that come there */
+}
+
+static struct err read_all(const struct dry *dry, struct count *count, struct buf *out)
+{
+    struct chunker chunker;
+    uint64_t rows = 1;
+    struct err e = err_none();
+    chunker_init(&chunker, audience_columns(dry->audience), 0, 0,
+                 (uint32_t)dry->campaign.audience.chunk_size);
+    while (!e.code && rows) {
+        e = read_page(dry, &chunker, count, &rows, out);
+        if (!rows) chunker_finish(&chunker);
+        count->chunks += chunker.n;
+        chunker_shift(&chunker);
+    }
+    count->undeliverable = chunker.undeliverable;
+    chunker_fini(&chunker);
+    return e;
+}
+
+static struct err find_time(struct dry *dry)
+{
+    struct db *db;
+    struct db_config config = start_db_config(dry->request->settings, "mailflock-producer");
+    dry->scheduled_s = dry->request->at_s;
+    if (dry->request->has_at) return err_none();
+    TRY(start_db(dry->request->settings, &config, &db));
+    struct err e = run_row_now(db, &dry->scheduled_s);
+    db_close(db);
+    return e;
+}
+
+static struct err steps(struct dry *dry, struct buf *out)
+{
+    const struct settings *settings = dry->request->settings;
+    TRY(campaign_content_load(settings, dry->request->campaign, &dry->campaign));
+    struct content content = campaign_content(&dry->campaign);
+    TRY(campaign_content_compile(&content, NULL, NULL, &dry->message));
+    TRY(find_time(dry));
+    TRY(run_open_audience(settings, &dry->campaign, dry->scheduled_s, &dry->audience));
+    struct count count = {0};
+    TRY(read_all(dry, &count, out));
+    char iso[CLOCK_ISO_SIZE];
+    buf_append_format(out,
+                      "dry_run=yes campaign=%s scheduled_at=%s chunks=%" PRIu64
+                      " recipients=%" PRIu64 " undeliverable=%" PRIu64,
+                      dry->campaign.name, clock_iso_format(dry->scheduled_s, iso), count.chunks,
+                      count.recipients, count.undeliverable);
+    return err_none();
+}
+
+struct err dry_run(const struct run_request *request, struct buf *out)
+{
+    struct dry dry = {.request = request};
+    struct err e = steps(&dry, out);
+    message_free(dry.message);
+    audience_close(dry.audience);
+    campaign_free(&dry.campaign);
+    return e;
+}

@@ -1,0 +1,132 @@
+/* Finds the runs that need a producer and gives each what it needs, under the run's lock. A run
+ * whose lock is taken has its producer. */
+#include "producer/due.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+
+#include "common/clock.h"
+#include "common/log.h"
+#include "producer/campaign_content.h"
+#include "producer/publish.h"
+#include "producer/republish.h"
+#include "producer/run.h"
+#include "producer/run_row.h"
+#include "producer/stop.h"
+
+enum { RUNS_MAX = 1000 };
+
+struct visit {
+    const struct settings *settings;
+    struct db *control;
+    struct run_row row;
+    struct campaign campaign;
+    struct audience *audience;
+    struct publisher publisher;
+};
+
+/* A young open run is left to the producer that is about to lock it. */
+static struct err find_runs(struct db *db, uint64_t ids[RUNS_MAX], unsigned *n)
+{
+    struct db_result *r;
+    *n = 0;
+    TRY(db_queryf(db, &r,
+                  "SELECT r.id FROM run r WHERE r.completed_at IS NULL AND r.control<>'cancelled'"
+                  " AND ((r.publishing='open' AND r.created_at < UTC_TIMESTAMP(6) - INTERVAL 10 "
+                  "SECOND) OR (r.publishing='done' AND r.control='go' AND EXISTS"
+                  " (SELECT 1 FROM chunk c WHERE c.run_id=r.id AND " REPUBLISH_OVERDUE_SINCE(
+                      "0 SECOND") ")))"
+                                  " ORDER BY r.id LIMIT %d",
+                  RUNS_MAX));
+    while (db_next(r)) ids[(*n)++] = db_u64(r, 0);
+    db_result_free(r);
+    return err_none();
+}
+
+/* As long as messages wait in the lane, an overdue chunk is most likely among them: it is published
+ * again only after hours. */
+static struct err republish_overdue(struct visit *v, uint64_t *n)
+{
+    char queue[BROKER_KEY_SIZE];
+    uint32_t ready, consumers;
+    struct republish r = {v->control, v->audience, &v->publisher};
+    snprintf(queue, sizeof queue, "mailflock.%s", v->row.content.lane);
+    TRY(broker_queue_counts(v->publisher.broker, queue, &ready, &consumers));
+    TRY(republish(&r, ready ? REPUBLISH_LONG_OVERDUE : REPUBLISH_OVERDUE, n));
+    return publisher_settle(&v->publisher);
+}
+
+static struct err work(struct visit *v, struct buf *out)
+{
+    char iso[CLOCK_ISO_SIZE];
+    uint64_t overdue = 0;
+    TRY(campaign_content_load(v->settings, v->row.campaign, &v->campaign));
+    TRY(run_open_audience(v->settings, &v->campaign, v->row.scheduled_s, &v->audience));
+    TRY(publisher_open(&v->publisher, v->settings, v->control, &v->row.content));
+    v->publisher.run = v->row.id;
+    struct publish p = {v->control, v->audience, &v->publisher, &v->row,
+                        (uint32_t)v->campaign.audience.chunk_size};
+    if (v->row.published)
+        TRY(republish_overdue(v, &overdue));
+    else
+        TRY(publish_run(&p));
+    if (v->publisher.published)
+        buf_append_format(out,
+                          "run=%" PRIu64 " campaign=%s scheduled_at=%s published=%" PRIu64
+                          " overdue=%" PRIu64 "\n",
+                          v->row.id, v->row.campaign, clock_iso_format(v->row.scheduled_s, iso),
+                          v->publisher.published, overdue);
+    return err_none();
+}
+
+/* The row is read under the lock: whoever had it before may have done the work. */
+static struct err visit_locked(struct visit *v, uint64_t id, struct buf *out)
+{
+    struct err e = run_row_load(v->control, id, &v->row);
+    if (!e.code) e = work(v, out);
+    publisher_close(&v->publisher);
+    audience_close(v->audience);
+    campaign_free(&v->campaign);
+    run_row_fini(&v->row);
+    return e;
+}
+
+static struct err visit(const struct settings *settings, struct db *control, uint64_t id,
+                        struct buf *out)
+{
+    struct visit v = {.settings = settings, .control = control};
+    bool locked;
+    TRY(run_row_lock(control, id, &locked));
+    if (!locked) return err_none();
+    struct err e = visit_locked(&v, id, out);
+    struct err unlocked = run_row_unlock(control, id);
+    return e.code ? e : unlocked;
+}
+
+static struct err due_on(const struct settings *settings, struct db *control, struct buf *out)
+{
+    static uint64_t ids[RUNS_MAX];
+    unsigned n, failed = 0;
+    uint64_t completed;
+    TRY(find_runs(control, ids, &n));
+    for (unsigned i = 0; i < n && !stop_requested(); i++) {
+        struct err e = visit(settings, control, ids[i], out);
+        if (!e.code) continue;
+        log_error("due", "run=%" PRIu64 " err=\"%s\"", ids[i], e.text);
+        failed++;
+    }
+    TRY(run_row_sweep(control, &completed));
+    if (completed) buf_append_format(out, "completed=%" PRIu64 "\n", completed);
+    if (!failed) return err_none();
+    return err_make(ERR_STATE, 0, "%u of %u runs could not go on; see the log", failed, n);
+}
+
+struct err due(const struct settings *settings, struct buf *out)
+{
+    struct db *control;
+    TRY(run_open_control(settings, &control));
+    stop_listen();
+    struct err e = due_on(settings, control, out);
+    db_close(control);
+    return e;
+}

@@ -1,0 +1,25 @@
+/* Publishing one run whose lock is held. */
+#ifndef MAILFLOCK_PRODUCER_PUBLISH_H
+#define MAILFLOCK_PRODUCER_PUBLISH_H
+
+#include <stdint.h>
+
+#include "producer/audience.h"
+#include "producer/publisher.h"
+#include "producer/run_row.h"
+
+/* All borrowed. */
+struct publish {
+    struct db *control;
+    struct audience *audience;
+    struct publisher *publisher;
+    struct run_row *row;
+    uint32_t chunk_size;
+};
+
+/* publish_run: first what is planned, then the audience from the last chunk on, then publishing
+ * becomes done. Success with row->control RUN_CANCELLED: stopped because of that. On an error the
+ * run stays open. ERR_STATE for a wish to stop, once what was published is confirmed. */
+struct err publish_run(struct publish *p) MUST_CHECK;
+
+#endif

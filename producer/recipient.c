@@ -1,0 +1,116 @@
+/* From the bytes of a database row to JSON, straight into the message. Decides which of its values
+ * a mail can use; whether the address exists is not its business. */
+#include "producer/recipient.h"
+
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/address.h"
+#include "common/chunk.h"
+#include "common/encode.h"
+
+const char *recipient_id_problem(struct db_cell id)
+{
+    if (!id.text) return "is NULL";
+    if (!id.len) return "is empty";
+    if (id.len > CHUNK_ID_MAX) return "is longer than 64 bytes";
+    if (memchr(id.text, '\0', id.len) || !encode_utf8_valid(id.text, id.len))
+        return "is not UTF-8 text; select HEX(...) of a binary id";
+    return NULL;
+}
+
+/* JSON has one way to write an integer, and readers keep 53 bits of it. */
+static bool is_json_integer(struct db_cell cell)
+{
+    size_t sign = cell.len && cell.text[0] == '-', digits = cell.len - sign;
+    if (digits < 1 || digits > 16 || strspn(cell.text + sign, "0123456789") != digits) return false;
+    if (cell.text[sign] == '0') return cell.len == 1;
+    return digits < 16 || strtoll(cell.text + sign, NULL, 10) < 1LL << 53;
+}
+
+/* Appends one variable; else the reason why it cannot be one. */
+static const char *write_value(struct buf *body, enum db_kind kind, struct db_cell cell)
+{
+    if (!cell.text) {
+        buf_append(body, "null", 4);
+    } else if (kind == DB_KIND_INT && is_json_integer(cell)) {
+        buf_append(body, cell.text, cell.len);
+    } else if (kind == DB_KIND_JSON) {
+        if (!encode_utf8_valid(cell.text, cell.len) || !chunk_json_valid(cell.text, cell.len))
+            return "is not JSON, or is nested too deep";
+        buf_append(body, cell.text, cell.len);
+    } else if (!chunk_write_text(body, cell.text, cell.len)) {
+        return "is not UTF-8 text, or holds a NUL byte";
+    }
+    return NULL;
+}
+
+static bool write_vars(struct buf *body, const struct recipient_columns *columns,
+                       const struct db_cell *row, char reason[CHUNK_FAIL_MAX])
+{
+    size_t start = body->len;
+    for (unsigned i = 0; i < columns->n; i++) {
+        const struct db_column *column = &columns->items[i];
+        chunk_write_var_name(body, column->name, strlen(column->name));
+        const char *problem = NULL;
+        if (row[i].len <= RECIPIENT_VARS_MAX) problem = write_value(body, column->kind, row[i]);
+        if (row[i].len > RECIPIENT_VARS_MAX || body->len - start > RECIPIENT_VARS_MAX)
+            problem = "brings the variables past 1 MiB";
+        if (problem) {
+            snprintf(reason, CHUNK_FAIL_MAX, "the variable '%.*s' %s",
+                     (int)encode_utf8_prefix(column->name, strnlen(column->name, 64)), column->name,
+                     problem);
+            return false;
+        }
+    }
+    return true;
+}
+
+/* Copies an address for the record; returns its length. */
+static size_t clean_address(struct db_cell to, char out[CHUNK_TO_MAX])
+{
+    size_t n = 0, at = 0;
+    while (at < to.len && n < CHUNK_TO_MAX) {
+        size_t good = encode_utf8_prefix(to.text + at, to.len - at);
+        for (; good && n < CHUNK_TO_MAX; good--, at++) {
+            unsigned char c = (unsigned char)to.text[at];
+            out[n++] = c < ' ' || c == 0x7f ? '?' : (char)c;
+        }
+        if (at < to.len && n < CHUNK_TO_MAX) out[n++] = '?', at++;
+    }
+    return encode_utf8_prefix(out, n); /* the cut may have gone through a character */
+}
+
+void recipient_write_failed(struct buf *body, uint32_t position, struct db_cell id,
+                            struct db_cell to, const char *reason)
+{
+    char address[CHUNK_TO_MAX];
+    size_t len = clean_address(to, address);
+    chunk_write_recipient(body, position, id.text, id.len, address, len);
+    chunk_write_recipient_end(body, reason);
+}
+
+bool recipient_write(struct buf *body, uint32_t position, const struct recipient_columns *columns,
+                     const struct db_cell *row)
+{
+    struct db_cell id = row[columns->id], to = row[columns->email];
+    size_t start = body->len;
+    char reason[CHUNK_FAIL_MAX];
+    const char *problem = address_check(to.text ? to.text : "", to.len);
+    if (problem) {
+        recipient_write_failed(body, position, id, to, problem);
+        return false;
+    }
+    chunk_write_recipient(body, position, id.text, id.len, to.text, to.len);
+    if (write_vars(body, columns, row, reason)) {
+        chunk_write_recipient_end(body, NULL);
+        return true;
+    }
+    if (!body->too_big) {
+        body->len = start;
+        recipient_write_failed(body, position, id, to, reason);
+    }
+    return false;
+}

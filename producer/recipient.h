@@ -1,0 +1,35 @@
+/* One row of an audience becomes one recipient of a chunk message. Pure. */
+#ifndef MAILFLOCK_PRODUCER_RECIPIENT_H
+#define MAILFLOCK_PRODUCER_RECIPIENT_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "common/buf.h"
+#include "common/db.h"
+
+enum { RECIPIENT_VARS_MAX = 1024 * 1024 }; /* bytes of one recipient's variables as JSON */
+
+/* items[id] and items[email] are variables like the others, too. */
+struct recipient_columns {
+    const struct db_column *items;
+    unsigned n, id, email;
+};
+
+/* recipient_id_problem: NULL where the cell can be a recipient's id, else a static reason: NULL,
+ * empty, too long, no text. */
+const char *recipient_id_problem(struct db_cell id);
+
+/* recipient_write: appends the row to a message between chunk_write_start and chunk_write_end. The
+ * id has been checked. An address or a variable that cannot be used is no error: the recipient is
+ * written with the reason why it fails, without variables, and its address is made fit to be shown:
+ * valid UTF-8 of at most CHUNK_TO_MAX bytes, other bytes as question marks. False for such a one.
+ */
+bool recipient_write(struct buf *body, uint32_t position, const struct recipient_columns *columns,
+                     const struct db_cell *row);
+
+/* recipient_write_failed: appends a recipient that is to be recorded as failed for that reason. */
+void recipient_write_failed(struct buf *body, uint32_t position, struct db_cell id,
+                            struct db_cell to, const char *reason);
+
+#endif

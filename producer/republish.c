@@ -1,0 +1,227 @@
+/* A chunk of attempt 1 is its range of ids as the audience is today; a range that has become empty
+ * is published empty. A later attempt is the deferred positions of the ledger, with what the
+ * audience says of them today. */
+#include "producer/republish.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/log.h"
+#include "producer/db_again.h"
+#include "producer/run_row.h"
+
+enum {
+    BATCH = 50,
+    BODY_MAX = CHUNK_BODY_MAX,
+    AMONG_MAX = CHUNK_RECIPIENTS_MAX * (2 * CHUNK_ID_MAX + 4),
+    OVERDUE_AGAIN_MINUTES = 60
+};
+
+struct lost_chunk {
+    uint32_t no, attempt;
+    bool has_digest, has_before;
+    uint64_t digest;
+    char first_id[CHUNK_ID_MAX + 1], last_id[CHUNK_ID_MAX + 1], before_id[CHUNK_ID_MAX + 1];
+};
+
+static const char *const CONDITIONS[] = {
+    [REPUBLISH_PLANNED] = "c.state='planned'",
+    [REPUBLISH_OVERDUE] = REPUBLISH_OVERDUE_SINCE("0 SECOND"),
+    [REPUBLISH_LONG_OVERDUE] = REPUBLISH_OVERDUE_SINCE("6 HOUR"),
+};
+
+static void copy_id(char out[CHUNK_ID_MAX + 1], struct db_cell cell)
+{
+    snprintf(out, CHUNK_ID_MAX + 1, "%s", cell.text ? cell.text : "");
+}
+
+/* The next such chunks from number from on, with the last id of the chunk before each. */
+static struct err find_lost(const struct republish *r, enum republish_which which, uint32_t from,
+                            struct lost_chunk lost[BATCH], unsigned *n)
+{
+    struct db_result *rows;
+    *n = 0;
+    TRY(db_queryf(r->control, &rows,
+                  "SELECT c.chunk_no, c.attempt, c.digest, c.first_id, c.last_id, b.last_id"
+                  " FROM chunk c LEFT JOIN chunk b ON b.run_id=c.run_id"
+                  " AND b.chunk_no=CAST(c.chunk_no AS SIGNED)-1"
+                  " WHERE c.run_id=%" PRIu64 " AND c.chunk_no>=%u AND %s"
+                  " ORDER BY c.chunk_no LIMIT %d",
+                  r->publisher->run, from, CONDITIONS[which], BATCH));
+    while (db_next(rows)) {
+        struct lost_chunk *c = &lost[(*n)++];
+        *c = (struct lost_chunk){
+            .no = (uint32_t)db_u64(rows, 0),
+            .attempt = (uint32_t)db_u64(rows, 1),
+            .has_digest = db_cell(rows, 2).text != NULL,
+            .digest = db_u64(rows, 2),
+            .has_before = db_cell(rows, 5).text != NULL,
+        };
+        copy_id(c->first_id, db_cell(rows, 3));
+        copy_id(c->last_id, db_cell(rows, 4));
+        copy_id(c->before_id, db_cell(rows, 5));
+    }
+    db_result_free(rows);
+    return err_none();
+}
+
+static struct audience_range range_of(const struct lost_chunk *c, const struct buf *among)
+{
+    return (struct audience_range){c->has_before ? c->before_id : NULL, c->first_id, c->last_id,
+                                   among};
+}
+
+/* ---- attempt 1 */
+
+static struct err write_range(const struct republish *r, const struct lost_chunk *c,
+                              struct buf *body, uint64_t *digest)
+{
+    const struct recipient_columns *columns = audience_columns(r->audience);
+    struct audience_range range = range_of(c, NULL);
+    const struct db_cell *row;
+    *digest = chunk_digest_start();
+    TRY(audience_range(r->audience, &range));
+    chunk_write_start(body, r->publisher->run, c->no, c->attempt);
+    for (uint32_t position = 0;; position++) {
+        TRY(audience_row(r->audience, &row));
+        if (!row) break;
+        recipient_write(body, position, columns, row);
+        *digest = chunk_digest_add(*digest, row[columns->id].text, row[columns->id].len);
+    }
+    chunk_write_end(body, *digest);
+    return buf_check(body, "the message of a chunk whose range of ids has grown");
+}
+
+/* ---- later attempts */
+
+static struct err read_deferred(const struct republish *r, const struct lost_chunk *c,
+                                struct db_result **out)
+{
+    return db_queryf(r->control, out,
+                     "SELECT position, recipient_id, email FROM delivery WHERE run_id=%" PRIu64
+                     " AND chunk_no=%u AND status='deferred' ORDER BY position",
+                     r->publisher->run, c->no);
+}
+
+static struct err list_ids(const struct republish *r, const struct lost_chunk *c, struct buf *among)
+{
+    struct db_result *deferred;
+    TRY(read_deferred(r, c, &deferred));
+    struct err e = err_none();
+    while (!e.code && db_next(deferred)) {
+        if (among->len) buf_append_char(among, ',');
+        e = audience_literal(r->audience, db_text(deferred, 1), among);
+    }
+    db_result_free(deferred);
+    return e.code ? e : buf_check(among, "the list of deferred ids");
+}
+
+/* Both lists are in the order of the audience: walks them side by side. A recipient who has left
+ * the audience is in the message all the same, as failed: nobody is lost. */
+static struct err merge(const struct republish *r, struct db_result *deferred, struct buf *body)
+{
+    const struct recipient_columns *columns = audience_columns(r->audience);
+    const struct db_cell *row;
+    TRY(audience_row(r->audience, &row));
+    while (db_next(deferred)) {
+        struct db_cell id = db_cell(deferred, 1);
+        uint32_t position = (uint32_t)db_u64(deferred, 0);
+        if (row && row[columns->id].len == id.len &&
+            memcmp(row[columns->id].text, id.text, id.len) == 0) {
+            recipient_write(body, position, columns, row);
+            TRY(audience_row(r->audience, &row));
+        } else {
+            recipient_write_failed(body, position, id, db_cell(deferred, 2),
+                                   "the recipient is no longer in the audience");
+        }
+    }
+    if (!row) return err_none();
+    return err_make(ERR_STATE, 0, "the audience has changed the order of its ids");
+}
+
+static struct err write_deferred(const struct republish *r, const struct lost_chunk *c,
+                                 struct buf *body)
+{
+    struct buf among;
+    struct db_result *deferred = NULL;
+    buf_init(&among, AMONG_MAX);
+    struct err e = list_ids(r, c, &among);
+    if (!e.code && !among.len) buf_append_text(&among, "NULL");
+    struct audience_range range = range_of(c, &among);
+    if (!e.code) e = audience_range(r->audience, &range);
+    if (!e.code) e = read_deferred(r, c, &deferred);
+    if (!e.code) {
+        chunk_write_start(body, r->publisher->run, c->no, c->attempt);
+        e = merge(r, deferred, body);
+        chunk_write_end(body, c->digest);
+    }
+    if (!e.code) e = buf_check(body, "the message of a chunk's deferred recipients");
+    db_result_free(deferred);
+    buf_fini(&among);
+    return e;
+}
+
+/* ---- one chunk, all chunks */
+
+/* A message with another digest than the claimed one would be dropped (C2): it is not sent. */
+static bool changed(const struct republish *r, const struct lost_chunk *c, uint64_t digest)
+{
+    if (!c->has_digest || c->digest == digest) return false;
+    log_warn("republish",
+             "msg=\"the audience has changed since the chunk was begun; it cannot be "
+             "published again\" run=%" PRIu64 " chunk=%u attempt=%u",
+             r->publisher->run, c->no, c->attempt);
+    return true;
+}
+
+static struct err publish(const struct republish *r, const struct lost_chunk *c, struct buf *body,
+                          uint64_t *n)
+{
+    uint64_t digest = c->digest;
+    buf_reset(body);
+    if (c->attempt == 1)
+        TRY(write_range(r, c, body, &digest));
+    else
+        TRY(write_deferred(r, c, body));
+    if (changed(r, c, digest)) return err_none();
+    ++*n;
+    return publisher_put(r->publisher, c->no, c->attempt, body->data, body->len);
+}
+
+static struct err postpone(const struct republish *r, const struct lost_chunk *c)
+{
+    return db_execf(r->control, NULL,
+                    "UPDATE chunk c SET next_due=UTC_TIMESTAMP(6) + INTERVAL %d MINUTE"
+                    " WHERE run_id=%" PRIu64 " AND chunk_no=%u AND attempt=%u AND %s",
+                    OVERDUE_AGAIN_MINUTES, r->publisher->run, c->no, c->attempt,
+                    CONDITIONS[REPUBLISH_OVERDUE]);
+}
+
+static struct err publish_all(const struct republish *r, enum republish_which which,
+                              struct lost_chunk lost[BATCH], struct buf *body, uint64_t *n)
+{
+    unsigned found;
+    for (uint32_t from = 0;; from = lost[found - 1].no + 1) {
+        TRY(find_lost(r, which, from, lost, &found));
+        for (unsigned i = 0; i < found; i++) {
+            struct err e = publish(r, &lost[i], body, n);
+            if (e.code) return err_wrap(e, "chunk %u", lost[i].no);
+            if (which != REPUBLISH_PLANNED) TRY(postpone(r, &lost[i]));
+        }
+        if (found < BATCH) return err_none();
+    }
+}
+
+struct err republish(const struct republish *r, enum republish_which which, uint64_t *n)
+{
+    struct buf body;
+    struct lost_chunk *lost = mem_alloc(BATCH * sizeof *lost);
+    buf_init(&body, BODY_MAX);
+    *n = 0;
+    struct err e = publish_all(r, which, lost, &body, n);
+    buf_fini(&body);
+    free(lost);
+    return e;
+}

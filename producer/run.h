@@ -1,0 +1,32 @@
+/* One occurrence of a campaign: found or created, locked, published to its end or as far as it
+ * goes. Calling again goes on where it stopped, whatever stopped it. */
+#ifndef MAILFLOCK_PRODUCER_RUN_H
+#define MAILFLOCK_PRODUCER_RUN_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "common/buf.h"
+#include "common/campaign.h"
+#include "common/settings.h"
+#include "producer/audience.h"
+
+struct run_request {
+    const struct settings *settings;
+    const char *campaign;
+    bool has_at;
+    int64_t at_s; /* the scheduled moment; without one: now, by the database's clock */
+};
+
+/* run_campaign: appends the one-line summary to out. ERR_STATE where another producer has the run,
+ * or where publishing stopped early; then the log says how to go on. */
+struct err run_campaign(const struct run_request *request, struct buf *out) MUST_CHECK;
+
+/* run_open_control: the connection for locks and ledger; schema checked. */
+struct err run_open_control(const struct settings *settings, struct db **out) MUST_CHECK;
+
+/* run_open_audience: the audience of a campaign, on a connection of its own. */
+struct err run_open_audience(const struct settings *settings, const struct campaign *campaign,
+                             int64_t scheduled_s, struct audience **out) MUST_CHECK;
+
+#endif

@@ -171,7 +171,7 @@ static struct err audit_runs(struct db *db, struct audit *a, uint64_t only)
     return err_none();
 }
 
-/* Rows that belong to no run at all: found by skipping from one run_id to the next in the key. */
+/* Rows that belong to no run at all; looked for only when the whole ledger is. */
 static struct err audit_strays(struct db *db, struct audit *a, const char *table)
 {
     struct db_result *r;

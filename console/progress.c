@@ -39,7 +39,7 @@ const char *progress_word(const struct tally *run)
 bool progress_over(const struct tally *run)
 {
     if (progress_complete(run) || is_stuck(run)) return true;
-    return run->control == TALLY_CANCELLED && run->leased == 0;
+    return run->control == TALLY_CANCELLED && !run->leased && !run->waiting;
 }
 
 double progress_percent(const struct tally *run)

@@ -22,7 +22,8 @@ bool progress_complete(const struct tally *run);
 const char *progress_word(const struct tally *run);
 
 /* progress_over: nothing more will happen by itself: complete, stuck, or cancelled with no chunk
- * in a worker's hands. */
+ * in a worker's hands and none in the queue that workers have yet to skip. Deferred recipients of a
+ * cancelled run are skipped when their delay ends; nobody waits for that. */
 bool progress_over(const struct tally *run);
 
 /* progress_percent: of recipients in a final state; 100 only when all are. */

@@ -189,7 +189,14 @@ static struct err apply(struct db *db, const struct change *change, struct reope
     TRY(check_all(db, change));
     do TRY(apply_to_page(db, change, &last, &n, result));
     while (n == PAGE_CHUNKS);
-    return err_none();
+    if (!change->resend || !result->chunks) return err_none();
+    /* A producer that published the first of these chunks may have closed publishing on what it
+     * saw before the last of them was planned. */
+    return db_execf(db, NULL,
+                    "UPDATE run SET publishing = 'open', completed_at = NULL WHERE id = %" PRIu64
+                    " AND EXISTS (SELECT 1 FROM chunk WHERE run_id = %" PRIu64
+                    " AND state = 'planned')",
+                    change->run, change->run);
 }
 
 struct err reopen_resend(struct db *db, uint64_t run, const struct reopen_choice *choice,

@@ -16,28 +16,25 @@ const char *const TALLY_CHUNK_STATE_NAMES[TALLY_CHUNK_STATES] = {"planned", "que
 #define ISO(column)    "DATE_FORMAT(" column ", '%%Y-%%m-%%dT%%H:%%i:%%sZ')"
 #define ISO_US(column) "DATE_FORMAT(" column ", '%%Y-%%m-%%dT%%H:%%i:%%s.%%fZ')"
 
-#define SUMMARY                                                                                    \
-    "SELECT r.id, r.campaign, " ISO("r.scheduled_at") ", " ISO_US("r.created_at") ", " ISO_US(     \
-        "r.published_at") ", " ISO_US("r.completed_at") ", r.publishing, r.control,"               \
-                                                        " COALESCE(SUM(c.recipients), 0),"         \
-                                                        " COALESCE(SUM(c.sent), 0), "              \
-                                                        "COALESCE(SUM(c.failed), 0), "             \
-                                                        "COALESCE(SUM(c.deferred), 0),"            \
-                                                        " COALESCE(SUM(c.suppressed), 0), "        \
-                                                        "COALESCE(SUM(c.skipped), 0), "            \
-                                                        "COALESCE(SUM(c.unknown), 0),"             \
-                                                        " COALESCE(SUM(c.state = 'planned'), 0), " \
-                                                        "COALESCE(SUM(c.state = 'queued'), 0),"    \
-                                                        " COALESCE(SUM(c.state = 'done'), 0), "    \
-                                                        "COALESCE(SUM(c.state = 'stuck'), 0),"     \
-                                                        " COALESCE(SUM(c.token IS NOT NULL AND "   \
-                                                        "c.lease_until > UTC_TIMESTAMP(6)), 0)"    \
-                                                        " FROM (SELECT id, campaign, "             \
-                                                        "scheduled_at, created_at, published_at, " \
-                                                        "completed_at,"                            \
-                                                        " publishing, control FROM run %s) r"      \
-                                                        " LEFT JOIN chunk c ON c.run_id = r.id "   \
-                                                        "GROUP BY r.id ORDER BY r.id DESC"
+#define SUMMARY_TIMES                                                                              \
+    ISO("r.scheduled_at")                                                                          \
+    ", " ISO_US("r.created_at") ", " ISO_US("r.published_at") ", " ISO_US("r.completed_at")
+#define SUMMARY_SUMS                                                                               \
+    "COALESCE(SUM(c.recipients), 0),"                                                              \
+    " COALESCE(SUM(c.sent), 0), COALESCE(SUM(c.failed), 0), COALESCE(SUM(c.deferred), 0),"         \
+    " COALESCE(SUM(c.suppressed), 0), COALESCE(SUM(c.skipped), 0), COALESCE(SUM(c.unknown), 0),"   \
+    " COALESCE(SUM(c.state = 'planned'), 0), COALESCE(SUM(c.state = 'queued'), 0),"                \
+    " COALESCE(SUM(c.state = 'done'), 0), COALESCE(SUM(c.state = 'stuck'), 0),"                    \
+    " COALESCE(SUM(c.token IS NOT NULL AND c.lease_until > UTC_TIMESTAMP(6)), 0),"                 \
+    " COALESCE(SUM(c.state = 'queued' AND c.recipients > c.sent + c.failed + c.deferred"           \
+    " + c.suppressed + c.skipped + c.unknown), 0)"
+
+/* One row a run; the %s chooses the runs. */
+static const char SUMMARY[] =
+    "SELECT r.id, r.campaign, r.publishing, r.control, " SUMMARY_TIMES ", " SUMMARY_SUMS
+    " FROM (SELECT id, campaign, scheduled_at, created_at, published_at, completed_at,"
+    " publishing, control FROM run %s) r"
+    " LEFT JOIN chunk c ON c.run_id = r.id GROUP BY r.id ORDER BY r.id DESC";
 
 static void copy_cell(const struct db_result *r, unsigned column, char *out, size_t size)
 {
@@ -55,16 +52,17 @@ static void read_row(const struct db_result *r, struct tally *out)
     unsigned column = 9;
     out->id = db_u64(r, 0);
     copy_cell(r, 1, out->campaign, sizeof out->campaign);
-    copy_cell(r, 2, out->scheduled_at, sizeof out->scheduled_at);
-    copy_cell(r, 3, out->created_at, sizeof out->created_at);
-    copy_cell(r, 4, out->published_at, sizeof out->published_at);
-    copy_cell(r, 5, out->completed_at, sizeof out->completed_at);
-    out->publishing = strcmp(db_text(r, 6), "open") == 0;
-    out->control = control_of(db_text(r, 7));
+    out->publishing = strcmp(db_text(r, 2), "open") == 0;
+    out->control = control_of(db_text(r, 3));
+    copy_cell(r, 4, out->scheduled_at, sizeof out->scheduled_at);
+    copy_cell(r, 5, out->created_at, sizeof out->created_at);
+    copy_cell(r, 6, out->published_at, sizeof out->published_at);
+    copy_cell(r, 7, out->completed_at, sizeof out->completed_at);
     out->recipients = db_i64(r, 8);
     for (int i = 0; i < TALLY_STATUSES; i++) out->counts[i] = db_i64(r, column++);
     for (int i = 0; i < TALLY_CHUNK_STATES; i++) out->chunks[i] = db_i64(r, column++);
-    out->leased = db_i64(r, column);
+    out->leased = db_i64(r, column++);
+    out->waiting = db_i64(r, column);
 }
 
 static struct err read_runs(struct db *db, const char *which, int limit, struct tally *out,

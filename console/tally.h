@@ -46,7 +46,8 @@ struct tally {
     int64_t recipients;
     int64_t counts[TALLY_STATUSES];
     int64_t chunks[TALLY_CHUNK_STATES];
-    int64_t leased; /* chunks with a live lease */
+    int64_t leased;  /* chunks with a live lease */
+    int64_t waiting; /* queued chunks with pending positions */
 };
 
 /* tally_find: by number, by campaign (its newest run), or the newest of all where name is NULL.

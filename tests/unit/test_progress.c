@@ -58,13 +58,18 @@ static void a_word_says_where_a_run_stands(void **state)
     }
 }
 
-static void a_cancelled_run_is_not_over_while_a_worker_holds_a_chunk(void **state)
+static void a_cancelled_run_is_not_over_while_workers_have_something_to_skip(void **state)
 {
     (void)state;
     struct tally run = run_of(50, 0, false);
     run.control = TALLY_CANCELLED;
     run.leased = 1;
     assert_false(progress_over(&run));
+    run.leased = 0;
+    run.waiting = 1;
+    assert_false(progress_over(&run));
+    run.waiting = 0;
+    assert_true(progress_over(&run));
 }
 
 static void percent_is_100_only_when_all_are_final(void **state)
@@ -212,7 +217,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_word_says_where_a_run_stands),
-        cmocka_unit_test(a_cancelled_run_is_not_over_while_a_worker_holds_a_chunk),
+        cmocka_unit_test(a_cancelled_run_is_not_over_while_workers_have_something_to_skip),
         cmocka_unit_test(percent_is_100_only_when_all_are_final),
         cmocka_unit_test(speed_is_of_the_last_ten_seconds),
         cmocka_unit_test(time_left_is_said_only_when_it_can_be_known),

@@ -30,6 +30,22 @@ static bool is_json_integer(struct db_cell cell)
     return digits < 16 || strtoll(cell.text + sign, NULL, 10) < 1LL << 53;
 }
 
+/* Appends a JSON document as it is. Inside the map of variables it is one level deeper than it says
+ * of itself, and the depth counts from there. */
+static bool write_json(struct buf *body, struct db_cell cell)
+{
+    size_t start = body->len;
+    buf_append_char(body, '[');
+    buf_append(body, cell.text, cell.len);
+    buf_append_char(body, ']');
+    bool valid = !body->too_big && encode_utf8_valid(cell.text, cell.len) &&
+                 chunk_json_valid(cell.text, cell.len) &&
+                 chunk_json_valid(body->data + start, cell.len + 2);
+    if (!body->too_big) body->len = start;
+    if (valid) buf_append(body, cell.text, cell.len);
+    return valid;
+}
+
 /* Appends one variable; else the reason why it cannot be one. */
 static const char *write_value(struct buf *body, enum db_kind kind, struct db_cell cell)
 {
@@ -38,9 +54,7 @@ static const char *write_value(struct buf *body, enum db_kind kind, struct db_ce
     } else if (kind == DB_KIND_INT && is_json_integer(cell)) {
         buf_append(body, cell.text, cell.len);
     } else if (kind == DB_KIND_JSON) {
-        if (!encode_utf8_valid(cell.text, cell.len) || !chunk_json_valid(cell.text, cell.len))
-            return "is not JSON, or is nested too deep";
-        buf_append(body, cell.text, cell.len);
+        if (!write_json(body, cell)) return "is not JSON, or is nested too deep";
     } else if (!chunk_write_text(body, cell.text, cell.len)) {
         return "is not UTF-8 text, or holds a NUL byte";
     }

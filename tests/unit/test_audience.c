@@ -1,0 +1,220 @@
+/* The placeholders of audience SQL, the order of ids, the producer's command line. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "producer/audience_sql.h"
+#include "producer/id_order.h"
+#include "producer/options.h"
+
+#define Q "SELECT id FROM s WHERE id > :after LIMIT :limit"
+
+static void the_sql_needs_both_placeholders_in_plain_sight(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *name, *sql, *want; /* want: part of the error, NULL for good */
+    } rows[] = {
+        {"plain", Q, NULL},
+        {"no limit", "SELECT id FROM s WHERE id > :after", ":limit"},
+        {"no after", "SELECT id FROM s LIMIT :limit", ":after"},
+        {"after in a quote", "SELECT ':after' LIMIT :limit", ":after"},
+        {"after in a comment", "SELECT 1 /* :after */ LIMIT :limit", ":after"},
+        {"limit behind --", "SELECT :after -- LIMIT :limit", ":limit"},
+        {"limit behind #", "SELECT :after # LIMIT :limit", ":limit"},
+        {"a longer name", "SELECT :after LIMIT :limits", ":limit"},
+        {"a second line", "SELECT :after -- why\nLIMIT :limit", NULL},
+        {"two minus signs without a blank", "SELECT 1--:after LIMIT :limit", NULL},
+        {"open quote", "SELECT 'a :after LIMIT :limit", "does not end"},
+        {"open comment", Q " /* and", "does not end"},
+        {"open comment of three bytes", Q " /*/", "does not end"},
+        {"escaped quote", "SELECT 'it\\'s', :after LIMIT :limit", NULL},
+        {"doubled quote", "SELECT 'it''s', :after LIMIT :limit", NULL},
+        {"backslash in an identifier", "SELECT `a\\`, :after LIMIT :limit", NULL},
+        {"quote in a comment", "SELECT :after -- don't\n LIMIT :limit", NULL},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        struct err e = audience_sql_check(rows[i].sql);
+        bool good = rows[i].want ? e.code == ERR_CONFIG && strstr(e.text, rows[i].want) : !e.code;
+        if (!good) fail_msg("%s: %d %s", rows[i].name, e.code, e.text);
+    }
+}
+
+static void placeholders_are_replaced_where_they_are_placeholders(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *sql, *want;
+    } rows[] = {
+        {Q, "SELECT id FROM s WHERE id > 'x' LIMIT 7"},
+        {"a :after, :after b", "a 'x', 'x' b"},
+        {":scheduled_at", "'2026-01-02 03:04:05'"},
+        {"':after' \":limit\" `:after` :limit", "':after' \":limit\" `:after` 7"},
+        {"/* :after */ :after -- :limit\n:limit # :limit",
+         "/* :after */ 'x' -- :limit\n7 # :limit"},
+        {":afternoon :Limit ::after :", ":afternoon :Limit :'x' :"},
+        {"SELECT 1 ; \n;", "SELECT 1"},
+        {"'a\\':after' :limit", "'a\\':after' 7"},
+        {"\"a\"\":after\" :limit", "\"a\"\":after\" 7"},
+        {"@a:=1, :limit", "@a:=1, 7"},
+        {"", ""},
+    };
+    const struct audience_values values = {"'x'", "7", "'2026-01-02 03:04:05'"};
+    struct buf out;
+    buf_init(&out, 1000);
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        buf_reset(&out);
+        audience_sql_fill(rows[i].sql, &values, &out);
+        assert_string_equal(buf_text(&out), rows[i].want);
+    }
+    buf_fini(&out);
+}
+
+static const char *add(struct id_order *o, const char *id)
+{
+    return id_order_add(o, id, strlen(id));
+}
+
+static void integers_ascend_by_value_over_the_whole_range(void **state)
+{
+    (void)state;
+    struct id_order o;
+    id_order_init(&o, true);
+    id_order_start(&o, NULL);
+    static const char *const good[] = {
+        "-9223372036854775808", "-10", "-9", "0", "9", "10", "00042", "9223372036854775808",
+        "18446744073709551615"};
+    for (size_t i = 0; i < sizeof good / sizeof *good; i++) {
+        if (i % 3 == 0) id_order_page(&o);
+        assert_null(add(&o, good[i]));
+    }
+    assert_string_equal(add(&o, "18446744073709551615"), "is a duplicate");
+    assert_non_null(strstr(add(&o, "5"), "not in the order"));
+    assert_non_null(strstr(add(&o, "-5"), "not in the order"));
+    assert_non_null(add(&o, "abc"));
+    id_order_start(&o, "100");
+    id_order_page(&o);
+    assert_string_equal(add(&o, "100"), "is a duplicate");
+    assert_null(add(&o, "101"));
+    id_order_fini(&o);
+}
+
+static void texts_come_once_in_two_pages(void **state)
+{
+    (void)state;
+    struct id_order o;
+    id_order_init(&o, false);
+    id_order_start(&o, "start");
+    id_order_page(&o);
+    assert_string_equal(add(&o, "start"), "is a duplicate");
+    assert_null(add(&o, "b"));
+    assert_null(add(&o, "B"));
+    assert_null(add(&o, "a")); /* their order is the database's to judge */
+    assert_string_equal(add(&o, "b"), "is a duplicate");
+    id_order_page(&o);
+    assert_string_equal(add(&o, "B"), "is a duplicate");
+    assert_null(add(&o, "c"));
+    id_order_page(&o);
+    assert_null(add(&o, "B")); /* two pages ago: forgotten */
+    id_order_fini(&o);
+}
+
+static void a_page_of_texts_may_be_large(void **state)
+{
+    (void)state;
+    struct id_order o;
+    char id[16];
+    id_order_init(&o, false);
+    id_order_start(&o, NULL);
+    for (int page = 0; page < 3; page++) {
+        id_order_page(&o);
+        for (int i = 0; i < 20000; i++) {
+            snprintf(id, sizeof id, "id-%d-%d", page, i);
+            assert_null(add(&o, id));
+        }
+    }
+    assert_string_equal(add(&o, "id-2-0"), "is a duplicate");
+    assert_string_equal(add(&o, "id-1-19999"), "is a duplicate");
+    id_order_fini(&o);
+}
+
+static void integers_are_told_from_texts(void **state)
+{
+    (void)state;
+    static const char *const good[] = {"0", "-1", "18446744073709551615", "-9223372036854775808"};
+    static const char *const bad[] = {
+        "", "-", "1a", "+1", " 1", "1 ", "18446744073709551616", "-9223372036854775809", "1 OR 1"};
+    for (size_t i = 0; i < sizeof good / sizeof *good; i++) assert_true(id_order_is_int(good[i]));
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) assert_false(id_order_is_int(bad[i]));
+}
+
+static void the_command_line_is_read(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *words; /* separated by one space */
+        bool good;
+        struct options want;
+    } rows[] = {
+        {"run welcome", true, {.campaign = "welcome"}},
+        {"-c x.cfg run welcome --dry-run", true, {.campaign = "welcome", .dry_run = true}},
+        {"run welcome --at 2026-01-02T03:04:05Z",
+         true,
+         {.campaign = "welcome", .has_at = true, .at_s = 1767323045}},
+        {"run welcome --at tomorrow", false, {0}},
+        {"run welcome --at 1969-12-31T00:00:00Z", false, {0}},
+        {"run", false, {0}},
+        {"run a b", false, {0}},
+        {"walk", false, {0}},
+        {"", false, {0}},
+        {"--unknown", false, {0}},
+        {"due", true, {.command = OPTIONS_DUE}},
+        {"due now", false, {0}},
+        {"due --dry-run", false, {0}},
+        {"-t", true, {.command = OPTIONS_CHECK}},
+        {"-t welcome", true, {.command = OPTIONS_CHECK, .campaign = "welcome"}},
+        {"-t run welcome", true, {.command = OPTIONS_CHECK, .campaign = "welcome"}},
+        {"-t a b", false, {0}},
+        {"-V", true, {.command = OPTIONS_VERSION}},
+        {"-h", true, {.command = OPTIONS_HELP}},
+        {"--help-config", true, {.command = OPTIONS_HELP_CONFIG}},
+    };
+    assert_non_null(freopen("/dev/null", "w", stderr));
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        char copy[100], *argv[12] = {"mailflock-producer"}, *rest = copy;
+        int argc = 1;
+        snprintf(copy, sizeof copy, "%s", rows[i].words);
+        while (rest && *rest) argv[argc++] = strsep(&rest, " ");
+        struct options got;
+        extern int optind;
+        optind = 0;
+        bool good = options_read(argc, argv, &got);
+        const struct options *want = &rows[i].want;
+        if (good != rows[i].good) fail_msg("'%s': %s", rows[i].words, good ? "taken" : "refused");
+        if (!good) continue;
+        if (got.command != want->command || got.has_at != want->has_at || got.at_s != want->at_s ||
+            got.dry_run != want->dry_run ||
+            strcmp(got.campaign ? got.campaign : "-", want->campaign ? want->campaign : "-"))
+            fail_msg("'%s' is misunderstood", rows[i].words);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(the_sql_needs_both_placeholders_in_plain_sight),
+        cmocka_unit_test(placeholders_are_replaced_where_they_are_placeholders),
+        cmocka_unit_test(integers_ascend_by_value_over_the_whole_range),
+        cmocka_unit_test(texts_come_once_in_two_pages),
+        cmocka_unit_test(a_page_of_texts_may_be_large),
+        cmocka_unit_test(integers_are_told_from_texts),
+        cmocka_unit_test(the_command_line_is_read),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -305,7 +305,10 @@ static void on_connection(void)
         int early = 0, on = 1;
         setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
         struct conn *c = conn_new(fd);
-        if (ioctl(fd, FIONREAD, &early) == 0 && early) violation(V_BEFORE_GREETING);
+        if (ioctl(fd, FIONREAD, &early) == 0 && early) {
+            violation(V_BEFORE_GREETING);
+            c->phase = PHASE_COMMAND; /* so that it is not counted again */
+        }
         if (options.max_connections && stats.open > (uint64_t)options.max_connections)
             session_refuse(c);
         else
@@ -336,12 +339,15 @@ static void on_signal(void)
 {
     struct signalfd_siginfo info;
     if (read(signal_fd, &info, sizeof info) != sizeof info) return;
-    if (info.ssi_signo == SIGUSR1)
+    if (info.ssi_signo == SIGUSR1) {
         print_stats();
-    else if (info.ssi_signo == SIGUSR2)
+    } else if (info.ssi_signo == SIGUSR2) {
         stalled = !stalled;
-    else
+        printf("reading=%s\n", stalled ? "no" : "yes");
+        fflush(stdout);
+    } else {
         ended = true;
+    }
 }
 
 static void slow_tick(int64_t now)

@@ -247,16 +247,20 @@ class FakeSmtp(Process):
         """What it recorded; up to 20 ms behind while it runs."""
         return read_record(self.record)
 
+    def _toggle(self, stalled):
+        if self._stalled != stalled:
+            word = f"reading={'no' if stalled else 'yes'}\n"
+            before = self._said().count(word)
+            self.signal(signal.SIGUSR2)
+            wait_until(lambda: self._said().count(word) > before or not self.alive, 10, word)
+            self._stalled = stalled
+
     def stall(self):
         """Reads nothing and answers nothing, on any connection, until resume()."""
-        if not self._stalled:
-            self.signal(signal.SIGUSR2)
-            self._stalled = True
+        self._toggle(True)
 
     def resume(self):
-        if self._stalled:
-            self.signal(signal.SIGUSR2)
-            self._stalled = False
+        self._toggle(False)
 
 
 class SmtpSink(Process):

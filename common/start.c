@@ -5,7 +5,7 @@
 #include "common/clock.h"
 #include "common/log.h"
 
-enum { BACKOFF_BASE_MS = 100, BACKOFF_MAX_MS = 3000, RELEASE_DELAY_S = 1, WAIT_DELAY_S = 60 };
+enum { BACKOFF_BASE_MS = 100, BACKOFF_MAX_MS = 3000, RELEASE_DELAY_S = 1, WAIT_DELAY_S = 15 };
 
 struct db_config start_db_config(const struct settings *settings, const char *program)
 {

@@ -26,7 +26,7 @@ struct broker_config start_broker_config(const struct settings *settings, const 
 enum { START_DELIVERY_LIMIT = 1000 };
 
 /* start_lane: declares a lane as all programs do: with the given delays (seconds), and those that
- * releases (1 s), waiting (60 s) and a foreign lease need. Idempotent. */
+ * releases (1 s), waiting (15 s) and a foreign lease need. Idempotent. */
 struct err start_lane(const struct settings *settings, struct broker *broker, const char *lane,
                       const int *delays_s, int n_delays) MUST_CHECK;
 /* start_lease_s: the lease in whole seconds, rounded up: the delay queue for a held chunk. */

@@ -1,0 +1,27 @@
+/* libcurl's multi interface driven by the sender's epoll: connections are opened here, then only
+ * kept; their dialogue is ours. */
+#ifndef MAILFLOCK_CURL_LOOP_H
+#define MAILFLOCK_CURL_LOOP_H
+
+#include <curl/curl.h>
+#include <stdint.h>
+
+#include "consumer/transport.h"
+
+struct curl_loop;
+
+/* curl_loop_new: on_done is called once for each handle that is through with connecting. */
+struct curl_loop *curl_loop_new(struct sender *sender,
+                                void (*on_done)(void *private, CURLcode result));
+void curl_loop_free(struct curl_loop *loop);
+
+/* curl_loop_add: starts connecting; the handle's CURLOPT_PRIVATE comes back in on_done. */
+void curl_loop_add(struct curl_loop *loop, CURL *easy);
+
+/* curl_loop_remove: closes the handle's connection, at once and without a word. */
+void curl_loop_remove(struct curl_loop *loop, CURL *easy);
+
+/* curl_loop_tick: for libcurl's own timeouts. */
+void curl_loop_tick(struct curl_loop *loop, int64_t now_us);
+
+#endif

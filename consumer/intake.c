@@ -1,0 +1,382 @@
+/* The broker thread's loop. A message that has to be published before another is acked stands in
+ * the list of outgoing ones until the broker has confirmed it, across lost connections too. */
+#include "consumer/intake.h"
+
+#include <inttypes.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/signalfd.h>
+#include <unistd.h>
+
+#include "common/chunk.h"
+#include "common/clock.h"
+#include "common/log.h"
+#include "common/start.h"
+#include "consumer/job.h"
+
+enum {
+    NOTES_AT_ONCE = 64,
+    EVENTS_AT_ONCE = 256,
+    POLL_MS = 500,
+    RECONNECT_BASE_MS = 100,
+    RECONNECT_MAX_MS = 5000,
+    PUBLISH_AGAIN_US = 500000,
+    STOP_GRACE_US = 15000000, /* beyond the drain time: commits, copies and acks */
+};
+
+/* One message on its way to the broker. */
+struct outgoing {
+    struct outgoing *next;
+    enum note_kind kind; /* NOTE_COPY, NOTE_DEAD, NOTE_RETRY */
+    struct job *job;     /* NULL for a message that could not be decoded */
+    int delay_s;
+    void *body; /* owned where job is NULL */
+    size_t body_len;
+    uint64_t delivery_tag;
+    unsigned epoch;
+    char message_id[CHUNK_MESSAGE_ID_SIZE];
+    char reason[JOB_REASON_SIZE];
+    bool published;
+    uint64_t tag;
+    int64_t not_before_us;
+};
+
+struct intake {
+    struct intake_config config;
+    struct broker *broker; /* NULL while lost */
+    unsigned epoch;        /* counts connections: delivery tags of an older one are void */
+    bool consuming, stopping, ledger_is_through;
+    int in_hand; /* jobs and outgoing messages without a job */
+    int tries;
+    int64_t reconnect_at_us, stop_by_us;
+    struct outgoing *outgoing;
+    struct buf body; /* retry messages are written here */
+};
+
+static void lose(struct intake *in, const struct err *e)
+{
+    log_warn("broker", "msg=\"connection lost\" err=\"%s\"", e->text);
+    broker_close(in->broker);
+    in->broker = NULL;
+    in->consuming = false;
+    in->tries = 0;
+    in->reconnect_at_us = clock_boot_us() + clock_backoff_ms(0, 10, RECONNECT_BASE_MS) * 1000;
+    for (struct outgoing *o = in->outgoing; o; o = o->next) o->published = false;
+}
+
+/* PROTOCOL C9: the ack of a lost connection's delivery is void; the message comes again. */
+static void ack(struct intake *in, uint64_t delivery_tag, unsigned epoch)
+{
+    if (!in->broker || epoch != in->epoch) return;
+    struct err e = broker_ack(in->broker, delivery_tag);
+    if (e.code) lose(in, &e);
+}
+
+static struct outgoing *add_outgoing(struct intake *in, enum note_kind kind)
+{
+    struct outgoing *o = mem_alloc(sizeof *o), **end = &in->outgoing;
+    o->kind = kind;
+    while (*end) end = &(*end)->next;
+    return *end = o;
+}
+
+/* A message that is no chunk: to the dead letters as it came, with the reason. */
+static void bury(struct intake *in, const struct broker_event *event, const char *reason)
+{
+    log_error("broker", "msg=\"dead letter\" bytes=%zu reason=\"%s\"", event->body_len, reason);
+    struct outgoing *o = add_outgoing(in, NOTE_DEAD);
+    o->body = mem_alloc(event->body_len);
+    if (event->body_len) memcpy(o->body, event->body, event->body_len);
+    o->body_len = event->body_len;
+    o->delivery_tag = event->delivery_tag;
+    o->epoch = in->epoch;
+    snprintf(o->reason, sizeof o->reason, "%s", reason);
+    log_text(o->message_id, sizeof o->message_id, event->message_id, strlen(event->message_id));
+}
+
+static void on_delivery(struct intake *in, const struct broker_event *event)
+{
+    struct chunk_message message;
+    if (!event->body) {
+        log_error("broker", "msg=\"dead letter, too large to read\" bytes=%zu", event->body_len);
+        struct err e = broker_reject(in->broker, event->delivery_tag);
+        if (e.code) lose(in, &e);
+        return;
+    }
+    in->in_hand++;
+    struct err e = chunk_decode(event->body, event->body_len, &message);
+    if (e.code) {
+        bury(in, event, e.text);
+        return;
+    }
+    struct job *job = job_new(&message, event->body, event->body_len);
+    job->delivery_tag = event->delivery_tag;
+    job->epoch = in->epoch;
+    job->redelivered = event->redelivered;
+    queue_push(in->config.to_ledger, (struct note){.kind = NOTE_CLAIM, .job = job});
+}
+
+static void write_retry(struct intake *in, const struct job *job)
+{
+    const struct chunk_message *m = &job->message;
+    struct buf *b = &in->body;
+    buf_reset(b);
+    chunk_write_start(b, m->run, m->chunk, m->attempt + 1);
+    for (uint32_t i = 0; i < m->n; i++) {
+        const struct chunk_recipient *r = &m->recipients[i];
+        if (job->outcomes[i].status != OUTCOME_DEFERRED) continue;
+        chunk_write_recipient(b, r->position, r->id, r->id_len, r->to, r->to_len);
+        for (uint32_t v = 0; v < r->vars.len; v++) {
+            chunk_write_var_name(b, r->vars.fields[v].name, r->vars.fields[v].name_len);
+            chunk_write_value(b, &r->vars.fields[v].value);
+        }
+        chunk_write_recipient_end(b, NULL);
+    }
+    chunk_write_end(b, m->digest);
+}
+
+/* The message as it is to be published; borrows from o, its job and in->body. */
+static struct broker_message message_of(struct intake *in, struct outgoing *o,
+                                        char key[BROKER_KEY_SIZE], struct broker_header *reason)
+{
+    const char *lane = in->config.settings->worker.lane;
+    struct broker_message m = {
+        .message_id = o->message_id,
+        .exchange = BROKER_EXCHANGE,
+        .routing_key = broker_delay_key(key, lane, o->delay_s),
+        .body = o->job ? o->job->body : o->body,
+        .body_len = o->job ? o->job->body_len : o->body_len,
+    };
+    if (o->kind == NOTE_RETRY) {
+        write_retry(in, o->job);
+        m.body = in->body.data;
+        m.body_len = in->body.len;
+    } else if (o->kind == NOTE_DEAD) {
+        *reason = (struct broker_header){"x-mailflock-reason", o->reason};
+        m.exchange = BROKER_EXCHANGE_DEAD;
+        m.routing_key = lane;
+        m.headers = reason;
+        m.n_headers = 1;
+    }
+    return m;
+}
+
+static void publish(struct intake *in, struct outgoing *o)
+{
+    char key[BROKER_KEY_SIZE];
+    struct broker_header reason;
+    struct broker_message m = message_of(in, o, key, &reason);
+    struct err e = broker_publish(in->broker, &m, &o->tag);
+    o->published = !e.code;
+    if (e.code == ERR_TIMEOUT)
+        o->not_before_us = clock_boot_us() + PUBLISH_AGAIN_US;
+    else if (e.code)
+        lose(in, &e);
+}
+
+static void publish_outgoing(struct intake *in)
+{
+    int64_t now_us = clock_boot_us();
+    for (struct outgoing *o = in->outgoing; o && in->broker; o = o->next)
+        if (!o->published && now_us >= o->not_before_us) publish(in, o);
+}
+
+static void confirmed(struct intake *in, uint64_t tag)
+{
+    struct outgoing **at = &in->outgoing;
+    while (*at && !((*at)->published && (*at)->tag == tag)) at = &(*at)->next;
+    struct outgoing *o = *at;
+    if (!o) return;
+    *at = o->next;
+    if (o->kind == NOTE_RETRY) { /* PROTOCOL C7: now the attempt may be closed */
+        queue_push(in->config.to_ledger,
+                   (struct note){.kind = NOTE_RETRY_CONFIRMED, .job = o->job});
+    } else {
+        ack(in, o->delivery_tag, o->epoch);
+        job_free(o->job);
+        in->in_hand--;
+    }
+    free(o->body);
+    free(o);
+}
+
+/* Mostly a delay queue that nobody has declared yet. */
+static void refused(struct intake *in, const struct broker_event *event)
+{
+    for (struct outgoing *o = in->outgoing; o; o = o->next) {
+        if (!o->published || o->tag != event->publish_tag) continue;
+        log_warn("broker", "msg=\"publish refused, will be repeated\" id=%s reason=\"%s\"",
+                 o->message_id, event->reason);
+        o->published = false;
+        o->not_before_us = clock_boot_us() + PUBLISH_AGAIN_US;
+        struct err e = start_lane(in->config.settings, in->broker, in->config.settings->worker.lane,
+                                  &o->delay_s, o->delay_s > 0);
+        if (e.code && e.code != ERR_TIMEOUT) lose(in, &e);
+        return;
+    }
+}
+
+static void on_event(struct intake *in, const struct broker_event *event)
+{
+    switch (event->kind) {
+    case BROKER_DELIVERY:
+        on_delivery(in, event);
+        break;
+    case BROKER_CONFIRMED:
+        confirmed(in, event->publish_tag);
+        break;
+    case BROKER_REFUSED:
+        refused(in, event);
+        break;
+    case BROKER_CANCELLED:
+        log_warn("broker", "msg=\"the broker ended our consumer\" reason=\"%s\"", event->reason);
+        in->consuming = false;
+        in->reconnect_at_us = clock_boot_us() + RECONNECT_BASE_MS * 1000;
+        break;
+    case BROKER_BLOCKED:
+        log_warn("broker", "msg=\"the broker asks publishers to wait\" reason=\"%s\"",
+                 event->reason);
+        break;
+    case BROKER_UNBLOCKED:
+        log_info("broker", "msg=\"the broker takes messages again\"");
+        break;
+    case BROKER_NONE:
+    case BROKER_LOST:
+        break;
+    }
+}
+
+static void take_events(struct intake *in)
+{
+    struct broker_event event;
+    for (int i = 0; i < EVENTS_AT_ONCE && in->broker; i++) {
+        struct err e = broker_next(in->broker, 0, &event);
+        if (e.code) {
+            lose(in, &e);
+        } else if (event.kind == BROKER_NONE) {
+            return;
+        } else {
+            on_event(in, &event);
+        }
+    }
+}
+
+static void on_note(struct intake *in, const struct note *note)
+{
+    struct job *job = note->job;
+    struct outgoing *o;
+    switch (note->kind) {
+    case NOTE_ACK:
+        ack(in, job->delivery_tag, job->epoch);
+        job_free(job);
+        in->in_hand--;
+        break;
+    case NOTE_COPY:
+    case NOTE_DEAD:
+    case NOTE_RETRY:
+        o = add_outgoing(in, note->kind);
+        o->job = job;
+        o->delay_s = (int)note->value;
+        o->delivery_tag = job->delivery_tag;
+        o->epoch = job->epoch;
+        memcpy(o->reason, job->reason, sizeof o->reason);
+        chunk_message_id(o->message_id, job->message.run, job->message.chunk,
+                         job->message.attempt + (note->kind == NOTE_RETRY ? 1 : 0));
+        break;
+    case NOTE_STOP:
+        in->ledger_is_through = true;
+        break;
+    default:
+        abort();
+    }
+}
+
+static void take_notes(struct intake *in)
+{
+    struct note notes[NOTES_AT_ONCE];
+    size_t n = queue_pop(in->config.inbox, notes, NOTES_AT_ONCE);
+    for (size_t i = 0; i < n; i++) on_note(in, &notes[i]);
+}
+
+static void consume(struct intake *in)
+{
+    const struct settings_worker *w = &in->config.settings->worker;
+    struct err e = start_lane(in->config.settings, in->broker, w->lane, NULL, 0);
+    if (!e.code) e = broker_consume(in->broker, w->lane, w->prefetch);
+    in->consuming = !e.code;
+    if (!e.code) return;
+    log_warn("broker", "msg=\"cannot consume\" err=\"%s\"", e.text);
+    in->reconnect_at_us =
+        clock_boot_us() + clock_backoff_ms(in->tries++, RECONNECT_BASE_MS, RECONNECT_MAX_MS) * 1000;
+    if (e.code != ERR_TIMEOUT) lose(in, &e);
+}
+
+/* Connects and consumes again where that is due. Jobs of a lost connection are finished first, so
+ * that what is in hand stays bounded. */
+static void mend(struct intake *in)
+{
+    if (clock_boot_us() < in->reconnect_at_us) return;
+    if (!in->broker) {
+        struct err e = broker_open(&in->broker, &in->config.broker);
+        if (e.code) {
+            log_warn("broker", "msg=\"no broker\" tries=%d err=\"%s\"", ++in->tries, e.text);
+            in->reconnect_at_us =
+                clock_boot_us() +
+                clock_backoff_ms(in->tries, RECONNECT_BASE_MS, RECONNECT_MAX_MS) * 1000;
+            return;
+        }
+        in->epoch++;
+        log_info("broker", "msg=\"connected\" epoch=%u", in->epoch);
+    }
+    if (!in->consuming && !in->stopping && in->in_hand <= in->config.settings->worker.prefetch)
+        consume(in);
+}
+
+static void on_signal(struct intake *in)
+{
+    struct signalfd_siginfo info;
+    if (read(in->config.signal_fd, &info, sizeof info) != sizeof info || in->stopping) return;
+    log_info("consumer", "msg=\"stopping\" signal=%u in_hand=%d", info.ssi_signo, in->in_hand);
+    in->stopping = true;
+    in->stop_by_us = clock_boot_us() + in->config.settings->worker.drain_ms * 1000 + STOP_GRACE_US;
+    if (in->broker && in->consuming) {
+        struct err e = broker_consume_stop(in->broker);
+        if (e.code && e.code != ERR_TIMEOUT) lose(in, &e);
+    }
+    take_events(in); /* deliveries that were on the way: the ledger gives them back */
+    queue_push(in->config.to_ledger, (struct note){.kind = NOTE_STOP});
+}
+
+static void wait_for_work(struct intake *in)
+{
+    struct pollfd fds[3] = {
+        {.fd = queue_fd(in->config.inbox), .events = POLLIN},
+        {.fd = in->config.signal_fd, .events = POLLIN},
+        {.fd = in->broker ? broker_fd(in->broker) : -1, .events = POLLIN},
+    };
+    int timeout_ms = in->broker && broker_has_buffered(in->broker)  ? 0
+                     : in->broker && in->consuming && !in->outgoing ? POLL_MS
+                                                                    : 50;
+    if (poll(fds, 3, timeout_ms) > 0 && fds[1].revents) on_signal(in);
+}
+
+bool intake_run(const struct intake_config *config, struct broker *broker)
+{
+    struct intake in = {.config = *config, .broker = broker};
+    buf_init(&in.body, CHUNK_BODY_MAX);
+    while (!(in.ledger_is_through && !in.outgoing)) {
+        mend(&in);
+        wait_for_work(&in);
+        take_events(&in);
+        take_notes(&in);
+        publish_outgoing(&in);
+        if (in.stopping && clock_boot_us() > in.stop_by_us) break;
+    }
+    bool clean = in.ledger_is_through && !in.outgoing && in.in_hand == 0;
+    if (!clean) log_warn("consumer", "msg=\"stopped with work in hand\" in_hand=%d", in.in_hand);
+    broker_close(in.broker);
+    buf_fini(&in.body);
+    return clean;
+}

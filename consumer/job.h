@@ -1,0 +1,86 @@
+/* A chunk in a worker's hands: from delivery to ack. Each field has one owning thread at a time;
+ * ownership moves only with a note through a queue.
+ *
+ *   broker thread   delivery_tag, epoch, publish, reason; message while not claimed or sending
+ *   ledger thread   state, token, seq, the committed numbers, arrived, run (reference)
+ *   sender thread   work from NOTE_SEND to NOTE_RETURNED; outcomes[i] until NOTE_OUTCOME i
+ * message and run are read-only for all once NOTE_CLAIM was passed. */
+#ifndef MAILFLOCK_JOB_H
+#define MAILFLOCK_JOB_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "common/chunk.h"
+#include "consumer/outcome.h"
+
+struct run;
+
+enum job_state {
+    JOB_RECEIVED,  /* decoded; nobody has claimed it */
+    JOB_SENDING,   /* claimed by us; outcomes are being gathered and committed */
+    JOB_RELEASING, /* the same, but what is not handed over yet goes back */
+    JOB_DEFERRING, /* all outcomes committed; the retry message is on its way to the broker */
+    JOB_CLOSING,   /* retry confirmed; the fenced UPDATE that ends the attempt is due */
+    JOB_ENDED,     /* done, stuck or given back in the ledger; the sender may still know it */
+    JOB_ABANDONED, /* somebody else's now; the sender may still know it */
+    JOB_OVER       /* nobody else knows it: the broker thread acks and frees */
+};
+
+enum { JOB_REASON_SIZE = 256, JOB_MAIL_ID_SIZE = 320 };
+
+struct job {
+    struct chunk_message message;
+    struct run *run;
+    /* broker thread */
+    void *body; /* the message as it came, for copies; NULL once it cannot be needed */
+    size_t body_len;
+    uint64_t delivery_tag;
+    unsigned epoch; /* of the connection the tag belongs to */
+    bool redelivered;
+    char reason[JOB_REASON_SIZE]; /* for dead letters */
+    /* ledger thread */
+    enum job_state state;
+    uint64_t token;
+    uint32_t seq;
+    uint32_t started;                /* the committed watermark, a position */
+    uint32_t n_granted;              /* of work: those below the watermark */
+    int64_t lease_from_us;           /* CLOCK_BOOTTIME before the statement that last renewed it */
+    uint32_t n_expected;             /* outcomes that this claim owes the ledger */
+    uint32_t n_arrived, n_committed; /* of arrived: indices whose outcome is known, in order */
+    uint32_t *arrived;
+    uint8_t *old_status; /* per index: status of the ledger's row before this claim */
+    bool poison;         /* too many claims without progress: the chunk becomes stuck */
+    bool with_sender;    /* NOTE_SEND was passed, NOTE_RETURNED has not come */
+    bool told_sender;    /* NOTE_RELEASE or NOTE_ABANDON was passed */
+    bool retry_pending;  /* NOTE_RETRY was passed, NOTE_RETRY_CONFIRMED has not come */
+    int copy_delay_s;    /* delay queue for the copy, once given back or abandoned */
+    struct {             /* the transaction under way */
+        bool in;
+        uint32_t arrived, started, granted;
+        int end; /* enum ledger_end */
+    } txn;
+    /* sender thread, prepared by the ledger thread before NOTE_SEND */
+    uint32_t n_work;
+    uint32_t *work;           /* indices into message.recipients, ascending */
+    struct outcome *outcomes; /* per index */
+    uint8_t *losses;          /* per index: connections lost before the final dot (PROTOCOL S3) */
+};
+
+/* job_new: takes the decoded message (it is zeroed) and copies the body. */
+struct job *job_new(struct chunk_message *message, const void *body, size_t body_len);
+void job_free(struct job *job);
+
+/* job_prepare: arrays for as many recipients as the message has. */
+void job_prepare(struct job *job);
+
+/* job_set_state: the only function that changes job->state; aborts on an impossible change. */
+void job_set_state(struct job *job, enum job_state state);
+
+/* job_has: whether any recipient of the message has that outcome. */
+bool job_has(const struct job *job, enum outcome_status status);
+
+/* job_mail_id: the Message-ID's inside: the same for the same run and recipient. */
+const char *job_mail_id(char out[JOB_MAIL_ID_SIZE], const struct job *job, uint32_t index);
+
+#endif

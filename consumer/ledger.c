@@ -1,0 +1,265 @@
+/* The ledger thread's loop, and the life of a job as the ledger sees it. Statements are in
+ * ledger_claim.c, ledger_recover.c and ledger_commit.c. */
+#include "consumer/ledger.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/clock.h"
+#include "common/log.h"
+#include "common/start.h"
+#include "consumer/ledger_internal.h"
+
+enum { NOTES_AT_ONCE = 256, CONTROL_EVERY_US = 1000000, SQL_MAX = 16 * 1024 * 1024 };
+
+static void to_sender(struct ledger *l, enum note_kind kind, struct job *job, uint64_t until_us)
+{
+    job->told_sender = true;
+    queue_push(l->config.to_sender, (struct note){.kind = kind, .job = job, .value = until_us});
+}
+
+void ledger_arrived(struct job *job, uint32_t index)
+{
+    job->arrived[job->n_arrived++] = index;
+}
+
+static void forget(struct ledger *l, const struct job *job)
+{
+    int i = 0;
+    while (l->jobs[i] != job) i++;
+    memmove(l->jobs + i, l->jobs + i + 1, (size_t)(--l->n_jobs - i) * sizeof(struct job *));
+}
+
+void ledger_over(struct ledger *l, struct job *job, enum note_kind kind, int delay_s)
+{
+    forget(l, job);
+    job_set_state(job, JOB_OVER);
+    queue_push(l->config.to_broker,
+               (struct note){.kind = kind, .job = job, .value = (uint64_t)delay_s});
+}
+
+/* The last step, once neither the sender nor a retry on its way knows the job. */
+static void end_if_free(struct ledger *l, struct job *job)
+{
+    if (job->with_sender || job->retry_pending) return;
+    if (job->state == JOB_ABANDONED) /* C10: a copy stands for the message before its ack */
+        ledger_over(l, job, NOTE_COPY, job->copy_delay_s);
+    else if (job->state == JOB_ENDED && job->txn.end == LEDGER_STUCK)
+        ledger_over(l, job, NOTE_DEAD, 0);
+    else if (job->state == JOB_ENDED && job->txn.end == LEDGER_RELEASE)
+        ledger_over(l, job, NOTE_COPY, job->copy_delay_s);
+    else if (job->state == JOB_ENDED)
+        ledger_over(l, job, NOTE_ACK, 0);
+}
+
+void ledger_fenced_off(struct ledger *l, struct job *job)
+{
+    log_warn("ledger",
+             "msg=\"lease lost, the chunk is somebody else's\" run=%" PRIu64 " chunk=%u attempt=%u",
+             job->message.run, job->message.chunk, job->message.attempt);
+    job_set_state(job, JOB_ABANDONED);
+    job->copy_delay_s = start_lease_s(l->config.settings);
+    if (job->with_sender && !job->told_sender) to_sender(l, NOTE_ABANDON, job, 0);
+    end_if_free(l, job);
+}
+
+static void ask_for_retry(struct ledger *l, struct job *job)
+{
+    int delay_s = content_delay_s(&job->run->content, job->message.attempt);
+    job_set_state(job, JOB_DEFERRING);
+    job->retry_pending = true;
+    queue_push(l->config.to_broker,
+               (struct note){.kind = NOTE_RETRY, .job = job, .value = (uint64_t)delay_s});
+}
+
+void ledger_committed(struct ledger *l, struct job *job)
+{
+    uint32_t newly = job->txn.arrived - job->n_committed;
+    job->seq++;
+    job->started = job->txn.started;
+    job->n_granted = job->txn.granted;
+    job->n_committed = job->txn.arrived;
+    if (job->txn.end != LEDGER_GO_ON) {
+        job_set_state(job, JOB_ENDED);
+        if (job->with_sender && !job->told_sender) to_sender(l, NOTE_RELEASE, job, 0);
+        end_if_free(l, job);
+        return;
+    }
+    if (job->with_sender && !job->told_sender)
+        queue_push(l->config.to_sender,
+                   (struct note){.kind = NOTE_GRANT,
+                                 .job = job,
+                                 .index = job->started,
+                                 .value = (uint64_t)(job->lease_from_us + l->lease_us * 9 / 10),
+                                 .arg = newly});
+    bool gathering = job->state == JOB_SENDING || job->state == JOB_RELEASING;
+    if (gathering && !job->poison && job->n_committed == job->n_expected &&
+        job_has(job, OUTCOME_DEFERRED) && !job_has(job, OUTCOME_OPEN))
+        ask_for_retry(l, job);
+}
+
+static void release(struct ledger *l, struct job *job, int delay_s, int64_t until_us)
+{
+    if (job->state != JOB_SENDING || !job->with_sender) return;
+    job_set_state(job, JOB_RELEASING);
+    job->copy_delay_s = delay_s;
+    if (!job->told_sender) to_sender(l, NOTE_RELEASE, job, (uint64_t)until_us);
+}
+
+/* C8, O2: what is paused or cancelled goes back; the next claim of a cancelled one skips it. */
+static void obey_control(struct ledger *l)
+{
+    int64_t now = clock_boot_us();
+    if (now - l->control_read_us < CONTROL_EVERY_US || !l->db || !l->n_jobs) return;
+    l->control_read_us = now;
+    for (int i = 0; i < l->n_jobs; i++) {
+        struct job *job = l->jobs[i];
+        struct db_result *r;
+        if (job->state != JOB_SENDING) continue;
+        struct err e =
+            db_queryf(l->db, &r, "SELECT control FROM run WHERE id=%" PRIu64, job->message.run);
+        if (e.code) return; /* the next commit will find out */
+        bool go = db_next(r) && strcmp(db_text(r, 0), "go") == 0;
+        db_result_free(r);
+        if (!go) release(l, job, LEDGER_WAIT_DELAY_S, now + l->lease_us / 2);
+    }
+}
+
+static void stop(struct ledger *l)
+{
+    if (l->stop_until_us) return;
+    l->stop_until_us = clock_boot_us() + l->config.settings->worker.drain_ms * 1000;
+    for (int i = 0; i < l->n_jobs; i++)
+        release(l, l->jobs[i], LEDGER_RELEASE_DELAY_S, l->stop_until_us);
+}
+
+static void on_note(struct ledger *l, const struct note *note)
+{
+    struct job *job = note->job;
+    switch (note->kind) {
+    case NOTE_CLAIM:
+        if (l->n_jobs == l->cap_jobs)
+            l->jobs = mem_resize(l->jobs, (size_t)(l->cap_jobs *= 2) * sizeof(struct job *));
+        l->jobs[l->n_jobs++] = job;
+        break;
+    case NOTE_OUTCOME:
+        ledger_arrived(job, note->index);
+        if (job->n_arrived == job->n_expected && !job->told_sender)
+            to_sender(l, NOTE_RELEASE, job, 0);
+        break;
+    case NOTE_RETURNED:
+        job->with_sender = false;
+        end_if_free(l, job);
+        break;
+    case NOTE_RETRY_CONFIRMED:
+        job->retry_pending = false;
+        if (job->state == JOB_DEFERRING) job_set_state(job, JOB_CLOSING);
+        end_if_free(l, job);
+        break;
+    case NOTE_STOP:
+        stop(l);
+        break;
+    default:
+        abort();
+    }
+}
+
+bool ledger_reconnect(struct ledger *l)
+{
+    for (int tries = 0;; tries++) {
+        db_close(l->db);
+        l->db = NULL;
+        struct err e = db_open(&l->db, &l->config.db);
+        if (!e.code) {
+            log_info("ledger", "msg=\"database connection is back\"");
+            return true;
+        }
+        if (l->stop_until_us && clock_boot_us() > l->stop_until_us) return false;
+        log_warn("ledger", "msg=\"no database\" tries=%d err=\"%s\"", tries + 1, e.text);
+        clock_sleep_ms(clock_backoff_ms(tries, 50, 2000));
+    }
+}
+
+static struct job *next_received(const struct ledger *l)
+{
+    for (int i = 0; i < l->n_jobs; i++)
+        if (l->jobs[i]->state == JOB_RECEIVED) return l->jobs[i];
+    return NULL;
+}
+
+/* In the order of their arrival, until one has to wait. */
+static void claim_received(struct ledger *l)
+{
+    for (struct job *job; (job = next_received(l));) {
+        if (l->stop_until_us) {
+            ledger_over(l, job, NOTE_COPY, LEDGER_RELEASE_DELAY_S);
+            continue;
+        }
+        struct err e = ledger_claim(l, job);
+        if (!e.code) continue;
+        log_warn("ledger",
+                 "msg=\"claim failed, will be repeated\" run=%" PRIu64 " chunk=%u err=\"%s\"",
+                 job->message.run, job->message.chunk, e.text);
+        if (db_failure_of(&e) != DB_FAILURE_RETRY) clock_sleep_ms(clock_backoff_ms(1, 50, 500));
+        if (db_failure_of(&e) == DB_FAILURE_LOST) ledger_reconnect(l);
+        return;
+    }
+}
+
+static bool any_wants_commit(const struct ledger *l)
+{
+    for (int i = 0; i < l->n_jobs; i++)
+        if (ledger_wants_commit(l, l->jobs[i])) return true;
+    return false;
+}
+
+/* Given up: the time to stop is over and the database did not take what is left. The messages are
+ * not acked; the broker delivers them again, and the next claim recovers. */
+static bool given_up(const struct ledger *l)
+{
+    return l->stop_until_us && (!l->db || clock_boot_us() > l->stop_until_us + 10000000);
+}
+
+static void *ledger_main(void *arg)
+{
+    struct ledger *l = arg;
+    struct note notes[NOTES_AT_ONCE];
+    while (!(l->stop_until_us && (l->n_jobs == 0 || given_up(l)))) {
+        bool work = any_wants_commit(l) || next_received(l);
+        queue_wait(l->config.inbox, work ? 0 : l->n_jobs ? 200 : 1000);
+        size_t n;
+        do {
+            n = queue_pop(l->config.inbox, notes, NOTES_AT_ONCE);
+            for (size_t i = 0; i < n; i++) on_note(l, &notes[i]);
+        } while (n == NOTES_AT_ONCE);
+        claim_received(l);
+        if (any_wants_commit(l)) ledger_commit(l);
+        obey_control(l);
+    }
+    queue_push(l->config.to_broker, (struct note){.kind = NOTE_STOP});
+    return NULL;
+}
+
+struct ledger *ledger_start(const struct ledger_config *config, struct db *db)
+{
+    struct ledger *l = mem_alloc(sizeof *l);
+    l->config = *config;
+    l->db = db;
+    l->lease_us = config->settings->worker.lease_ms * 1000;
+    l->cap_jobs = 16;
+    l->jobs = mem_alloc((size_t)l->cap_jobs * sizeof *l->jobs);
+    buf_init(&l->sql, SQL_MAX);
+    pthread_create(&l->thread, NULL, ledger_main, l);
+    return l;
+}
+
+void ledger_join(struct ledger *l)
+{
+    pthread_join(l->thread, NULL);
+    db_close(l->db);
+    run_cache_fini(&l->runs);
+    buf_fini(&l->sql);
+    free(l->jobs);
+    free(l);
+}

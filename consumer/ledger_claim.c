@@ -1,0 +1,152 @@
+/* Claiming (PROTOCOL C1), and what becomes of a message that cannot be claimed (C2). */
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/random.h>
+
+#include "common/clock.h"
+#include "common/log.h"
+#include "common/start.h"
+#include "consumer/ledger_internal.h"
+
+static uint64_t fresh_token(void)
+{
+    uint64_t token = 0;
+    while (!token)
+        if (getrandom(&token, sizeof token, 0) != sizeof token) token = 0;
+    return token;
+}
+
+/* C1. A claim whose result is unknown is repeated with the same token: it finds its own. */
+static struct err try_claim(struct ledger *l, struct job *job, bool *claimed)
+{
+    const struct chunk_message *m = &job->message;
+    struct buf *sql = &l->sql;
+    uint64_t matched;
+    if (!job->token) job->token = fresh_token();
+    job->lease_from_us = clock_boot_us();
+    buf_reset(sql);
+    buf_append_format(sql,
+                      "UPDATE chunk SET claims=claims+IF(token<=>%" PRIu64 ",0,1), token=%" PRIu64
+                      ", owner=",
+                      job->token, job->token);
+    db_quote(l->db, sql, l->config.worker);
+    buf_append_format(
+        sql,
+        ", lease_until=UTC_TIMESTAMP(6)+INTERVAL %" PRId64 " MICROSECOND"
+        ", recipients=IF(digest IS NULL,%u,recipients), digest=COALESCE(digest,%" PRIu64 ")"
+        ", state='queued', next_due=UTC_TIMESTAMP(6)+INTERVAL %d SECOND"
+        " WHERE run_id=%" PRIu64 " AND chunk_no=%u AND attempt=%u AND state IN ('planned','queued')"
+        " AND (digest IS NULL OR digest=%" PRIu64 ")"
+        " AND (token IS NULL OR token=%" PRIu64 " OR lease_until<UTC_TIMESTAMP(6))"
+        " AND (SELECT control FROM run WHERE id=%" PRIu64 ")<>'paused'",
+        l->lease_us, m->n, m->digest, LEDGER_OVERDUE_S, m->run, m->chunk, m->attempt, m->digest,
+        job->token, m->run);
+    TRY(db_exec(l->db, sql, &matched));
+    *claimed = matched == 1;
+    return err_none();
+}
+
+static void drop(struct ledger *l, struct job *job, const char *why)
+{
+    log_info("ledger", "msg=\"message dropped: %s\" run=%" PRIu64 " chunk=%u attempt=%u", why,
+             job->message.run, job->message.chunk, job->message.attempt);
+    ledger_over(l, job, NOTE_ACK, 0);
+}
+
+static void dead(struct ledger *l, struct job *job, const char *why)
+{
+    snprintf(job->reason, sizeof job->reason, "%s", why);
+    log_error("ledger", "msg=\"dead letter: %s\" run=%" PRIu64 " chunk=%u", why, job->message.run,
+              job->message.chunk);
+    ledger_over(l, job, NOTE_DEAD, 0);
+}
+
+/* C2: the row as it is now decides. */
+static struct err turn_away(struct ledger *l, struct job *job)
+{
+    const struct chunk_message *m = &job->message;
+    struct db_result *r;
+    TRY(db_queryf(l->db, &r,
+                  "SELECT c.state, c.attempt, c.digest<=>%" PRIu64 " OR c.digest IS NULL,"
+                  " c.token IS NOT NULL AND c.lease_until>=UTC_TIMESTAMP(6), r.control"
+                  " FROM chunk c JOIN run r ON r.id=c.run_id WHERE c.run_id=%" PRIu64
+                  " AND c.chunk_no=%u",
+                  m->digest, m->run, m->chunk));
+    bool found = db_next(r);
+    char state[16] = "", control[16] = "";
+    unsigned attempt = 0;
+    bool same_digest = false, held = false;
+    if (found) {
+        snprintf(state, sizeof state, "%s", db_text(r, 0));
+        attempt = (unsigned)db_u64(r, 1);
+        same_digest = db_u64(r, 2) != 0;
+        held = db_u64(r, 3) != 0;
+        snprintf(control, sizeof control, "%s", db_text(r, 4));
+    }
+    db_result_free(r);
+    if (!found)
+        dead(l, job, "the ledger has no such chunk");
+    else if (strcmp(state, "done") == 0)
+        drop(l, job, "the chunk is done");
+    else if (strcmp(state, "stuck") == 0)
+        drop(l, job, "the chunk is stuck");
+    else if (m->attempt < attempt)
+        drop(l, job, "its attempt is over");
+    else if (!same_digest)
+        drop(l, job, "another reading of the audience was claimed first");
+    else if (m->attempt > attempt)
+        ledger_over(l, job, NOTE_COPY, LEDGER_WAIT_DELAY_S);
+    else if (held)
+        ledger_over(l, job, NOTE_COPY, start_lease_s(l->config.settings));
+    else if (strcmp(control, "paused") == 0)
+        ledger_over(l, job, NOTE_COPY, LEDGER_WAIT_DELAY_S);
+    return err_none(); /* otherwise it has become free meanwhile: the next round claims it */
+}
+
+/* Content or a transport this worker lacks must not cost the chunk a claim: back it goes. */
+static bool can_use(struct ledger *l, struct job *job)
+{
+    const struct settings *settings = l->config.settings;
+    const char *transport = job->run->content.transport;
+    if (settings_find_transport(settings, transport)) return true;
+    log_error("ledger", "msg=\"this worker has no transport '%s'\" run=%" PRIu64, transport,
+              job->message.run);
+    ledger_over(l, job, NOTE_COPY, LEDGER_WAIT_DELAY_S);
+    return false;
+}
+
+static struct err load_run(struct ledger *l, struct job *job)
+{
+    if (job->run) return err_none();
+    struct err e = run_cache_get(&l->runs, l->db, job->message.run, &job->run);
+    if (!e.code || e.code == ERR_DB) return e;
+    dead(l, job, e.text);
+    return err_none();
+}
+
+static void begin_sending(struct ledger *l, struct job *job)
+{
+    if (job->n_work == 0) return;
+    job->with_sender = true;
+    queue_push(l->config.to_sender,
+               (struct note){.kind = NOTE_SEND,
+                             .job = job,
+                             .value = (uint64_t)(job->lease_from_us + l->lease_us * 9 / 10)});
+}
+
+struct err ledger_claim(struct ledger *l, struct job *job)
+{
+    bool claimed, mine;
+    TRY(load_run(l, job));
+    if (job->state == JOB_OVER || !can_use(l, job)) return err_none();
+    TRY(try_claim(l, job, &claimed));
+    if (!claimed) return turn_away(l, job);
+    TRY(ledger_recover(l, job, &mine));
+    job_set_state(job, JOB_SENDING);
+    if (mine)
+        begin_sending(l, job);
+    else
+        ledger_fenced_off(l, job);
+    return err_none();
+}

@@ -1,0 +1,76 @@
+/* What the files of the ledger thread share; included by them only. */
+#ifndef MAILFLOCK_LEDGER_INTERNAL_H
+#define MAILFLOCK_LEDGER_INTERNAL_H
+
+#include <stdbool.h>
+
+#include "common/buf.h"
+#include "consumer/job.h"
+#include "consumer/ledger.h"
+#include "consumer/run.h"
+#include "consumer/window.h"
+
+enum {
+    LEDGER_POISON_CLAIMS = 5, /* PROTOCOL C11 */
+    LEDGER_ROWS_MAX = 1000,   /* delivery rows in one INSERT */
+    LEDGER_OVERDUE_S = 600,   /* next_due lies this long after a message is due to be taken up */
+    LEDGER_RELEASE_DELAY_S = 1,
+    LEDGER_WAIT_DELAY_S = 15, /* paused runs, retries that came early, content we cannot use */
+};
+
+struct ledger {
+    struct ledger_config config;
+    pthread_t thread;
+    struct db *db; /* NULL while the connection is lost */
+    struct run_cache runs;
+    struct job **jobs;
+    int n_jobs, cap_jobs;
+    struct buf sql;
+    struct window window;
+    int64_t lease_us;
+    int64_t control_read_us;
+    int64_t stop_until_us; /* 0 = not stopping; CLOCK_BOOTTIME until which replies are awaited */
+    int64_t second;        /* the time that second_text shows */
+    char second_text[20];
+};
+
+/* What the fenced UPDATE does besides counting. */
+enum ledger_end {
+    LEDGER_GO_ON,   /* C5: outcomes, watermark, lease */
+    LEDGER_DONE,    /* C7 without deferred recipients */
+    LEDGER_BUMP,    /* C7 after the retry's confirm: attempt + 1 */
+    LEDGER_RELEASE, /* C8 */
+    LEDGER_STUCK,   /* C11 */
+};
+
+/* ledger_claim: PROTOCOL C1 to C3 for a JOB_RECEIVED. Either the job is JOB_SENDING afterwards, or
+ * it is JOB_OVER and has been passed to the broker thread. An error leaves it JOB_RECEIVED. */
+struct err ledger_claim(struct ledger *l, struct job *job) MUST_CHECK;
+
+/* ledger_recover: PROTOCOL C3; fills work, outcomes and the claim's numbers from the ledger's rows.
+ * *mine is false where the token is not ours any more. */
+struct err ledger_recover(struct ledger *l, struct job *job, bool *mine) MUST_CHECK;
+
+/* ledger_commit: one group transaction over all jobs that have something to commit (C5). Never
+ * fails: it repeats until the database has taken it, or the job is lost, or time to stop is over.
+ */
+void ledger_commit(struct ledger *l);
+
+/* ledger_wants_commit: whether the job has something for a transaction now. */
+bool ledger_wants_commit(const struct ledger *l, const struct job *job);
+
+/* ledger_reconnect: opens the connection anew, with backoff for as long as it takes; false when
+ * the time to stop is over. */
+bool ledger_reconnect(struct ledger *l);
+
+/* ledger_arrived: outcome index of the job is known; ledger and recovery only. */
+void ledger_arrived(struct job *job, uint32_t index);
+
+/* ledger_committed, ledger_fenced_off: what a transaction came to, for one job. */
+void ledger_committed(struct ledger *l, struct job *job);
+void ledger_fenced_off(struct ledger *l, struct job *job);
+
+/* ledger_over: passes a job that nobody else knows to the broker thread. */
+void ledger_over(struct ledger *l, struct job *job, enum note_kind kind, int delay_s);
+
+#endif

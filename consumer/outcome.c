@@ -1,0 +1,106 @@
+/* All policy about replies. */
+#include "consumer/outcome.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "common/log.h"
+
+static const char *const NAMES[] = {"",           "sent",    "failed",  "deferred",
+                                    "suppressed", "skipped", "unknown", "deferred"};
+
+const char *outcome_status_name(enum outcome_status status)
+{
+    return NAMES[status];
+}
+
+enum outcome_status outcome_status_parse(const char *name)
+{
+    for (int i = OUTCOME_SENT; i < OUTCOME_STATUSES; i++)
+        if (strcmp(NAMES[i], name) == 0) return (enum outcome_status)i;
+    return OUTCOME_NONE;
+}
+
+void outcome_set(struct outcome *out, enum outcome_status status, const char *reason)
+{
+    out->status = (uint8_t)status;
+    out->code = 0;
+    out->enhanced[0] = '\0';
+    log_text(out->detail, sizeof out->detail, reason, strlen(reason));
+}
+
+static void set_from_reply(struct outcome *out, enum outcome_status status, const struct reply *r)
+{
+    out->status = (uint8_t)status;
+    out->code = (uint16_t)r->code;
+    memcpy(out->enhanced, r->enhanced, sizeof out->enhanced);
+    log_text(out->detail, sizeof out->detail, r->text, r->text_len);
+}
+
+/* PROTOCOL S2: at MAIL FROM these speak of this message, not of the transport. */
+static bool about_this_message(const struct reply *r)
+{
+    return r->code == 552 || strcmp(r->enhanced, "5.3.4") == 0 || strcmp(r->enhanced, "5.6.7") == 0;
+}
+
+/* RFC 3463 3.2: 5.1.x is the address; 5.1.7 and 5.1.8 are the sender's. */
+static bool address_is_dead(const struct reply *r)
+{
+    return strncmp(r->enhanced, "5.1.", 4) == 0 && strcmp(r->enhanced, "5.1.7") != 0 &&
+           strcmp(r->enhanced, "5.1.8") != 0;
+}
+
+static enum outcome_verdict judge_refusal(enum outcome_stage stage, const struct reply *r,
+                                          struct outcome *out)
+{
+    if (r->code < 500) {
+        if (r->code == 421 && stage != STAGE_DOT) return VERDICT_CONNECTION;
+        set_from_reply(out, OUTCOME_DEFERRED, r);
+        return VERDICT_RECIPIENT;
+    }
+    if (stage == STAGE_MAIL && !about_this_message(r)) return VERDICT_TRANSPORT;
+    set_from_reply(out, OUTCOME_FAILED, r);
+    out->suppress = stage == STAGE_RCPT && address_is_dead(r);
+    return VERDICT_RECIPIENT;
+}
+
+enum outcome_verdict outcome_judge(enum outcome_stage stage, const struct reply *r,
+                                   struct outcome *out)
+{
+    bool positive = stage == STAGE_DATA ? r->code == 354 : r->code >= 200 && r->code < 300;
+    out->suppress = false;
+    if (positive) {
+        if (stage == STAGE_DOT) set_from_reply(out, OUTCOME_SENT, r);
+        return VERDICT_OK;
+    }
+    if (r->code >= 400 && r->code < 600) return judge_refusal(stage, r, out);
+    /* Neither yes nor no: the dialogue is out of step. After the final dot it may be a yes. */
+    if (stage != STAGE_DOT) return VERDICT_CONNECTION;
+    set_from_reply(out, OUTCOME_UNKNOWN, r);
+    return VERDICT_RECIPIENT;
+}
+
+static void give_up(struct outcome *out, const struct outcome_rules *rules)
+{
+    char reply[sizeof out->detail];
+    memcpy(reply, out->detail, sizeof reply);
+    out->status = OUTCOME_FAILED;
+    snprintf(out->detail, sizeof out->detail, "gave up after attempt %u: %.120s", rules->attempt,
+             reply);
+}
+
+void outcome_settle(struct outcome *out, const struct outcome_rules *rules)
+{
+    if (out->status == OUTCOME_DEFERRED &&
+        ((int64_t)rules->attempt >= rules->max_attempts || rules->age_s > rules->max_age_s))
+        give_up(out, rules);
+    /* PROTOCOL C12 */
+    if (out->maybe && (out->status == OUTCOME_FAILED || out->status == OUTCOME_SKIPPED ||
+                       out->status == OUTCOME_SUPPRESSED))
+        out->status = OUTCOME_UNKNOWN;
+    if (out->status == OUTCOME_OPEN) {
+        out->maybe = true;
+        if (!rules->resend) out->status = OUTCOME_UNKNOWN;
+    }
+    if (out->status == OUTCOME_UNKNOWN) out->maybe = true;
+}

@@ -1,0 +1,42 @@
+/* Runs as a worker knows them: content read once from the ledger, compiled once, shared by all the
+ * run's jobs. Owned by the ledger thread; the sender reads what never changes. */
+#ifndef MAILFLOCK_RUN_H
+#define MAILFLOCK_RUN_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "common/content.h"
+#include "common/db.h"
+#include "common/err.h"
+#include "common/mime.h"
+
+enum run_control { RUN_GO, RUN_PAUSED, RUN_CANCELLED };
+
+struct run {
+    uint64_t id;
+    int64_t scheduled_s; /* UTC */
+    struct content content;
+    struct message *mail;
+    const char *domain;       /* of message ids; in mail */
+    enum run_control control; /* as last read; ledger thread only */
+    int refs;                 /* atomic by __atomic builtins: jobs are freed by the broker thread */
+};
+
+/* run_load: reads and compiles run id. ERR_INPUT where there is no such run or its content is no
+ * longer readable. The caller holds one reference. */
+struct err run_load(struct db *db, uint64_t id, struct run **out) MUST_CHECK;
+struct run *run_ref(struct run *run);
+void run_unref(struct run *run); /* NULL is fine */
+
+/* A small cache: the runs that were needed last. Ledger thread only. */
+enum { RUN_CACHE_SIZE = 8 };
+struct run_cache {
+    struct run *runs[RUN_CACHE_SIZE]; /* most recent first */
+};
+/* run_cache_get: a reference for the caller. */
+struct err run_cache_get(struct run_cache *cache, struct db *db, uint64_t id,
+                         struct run **out) MUST_CHECK;
+void run_cache_fini(struct run_cache *cache);
+
+#endif

@@ -1,0 +1,291 @@
+/* The SMTP dialogue. One function per kind of reply; the order of replies is the order of commands,
+ * kept in the ring of expectations. */
+#include "consumer/smtp_dialogue.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+enum { BODY_MAX = 32 * 1024 * 1024, OUT_MAX = 2 * BODY_MAX };
+
+void smtp_dialogue_init(struct smtp_dialogue *d, struct transport *t)
+{
+    *d = (struct smtp_dialogue){.transport = t};
+    buf_init(&d->out, OUT_MAX);
+    for (int i = 0; i < 2; i++) buf_init(&d->flights[i].body, BODY_MAX);
+}
+
+void smtp_dialogue_fini(struct smtp_dialogue *d)
+{
+    buf_fini(&d->out);
+    for (int i = 0; i < 2; i++) buf_fini(&d->flights[i].body);
+}
+
+void smtp_dialogue_open(struct smtp_dialogue *d, bool pipelining, int limit)
+{
+    d->pipelining = pipelining;
+    d->no_more = false;
+    d->taken = 0;
+    d->limit = limit;
+    d->expect_at = d->expect_count = 0;
+    buf_reset(&d->out);
+}
+
+static void say(struct smtp_dialogue *d, const char *before, const char *path, const char *after)
+{
+    buf_append_text(&d->out, before);
+    buf_append_text(&d->out, path);
+    buf_append_text(&d->out, after);
+}
+
+static void expect(struct smtp_dialogue *d, enum smtp_expect what, const struct smtp_flight *f)
+{
+    if (d->expect_count == SMTP_EXPECT_MAX) abort();
+    int at = (d->expect_at + d->expect_count++) % SMTP_EXPECT_MAX;
+    d->expect[at].what = (uint8_t)what;
+    d->expect[at].flight = (uint8_t)(f ? f - d->flights : 0);
+}
+
+static void say_mail(struct smtp_dialogue *d, struct smtp_flight *f)
+{
+    say(d, "MAIL FROM:<", sender_from(&f->mail), ">\r\n");
+    expect(d, EXPECT_MAIL, f);
+}
+
+static void say_rcpt(struct smtp_dialogue *d, struct smtp_flight *f)
+{
+    say(d, "RCPT TO:<", sender_to(&f->mail), ">\r\n");
+    expect(d, EXPECT_RCPT, f);
+}
+
+static void say_data(struct smtp_dialogue *d, struct smtp_flight *f)
+{
+    buf_append_text(&d->out, "DATA\r\n");
+    expect(d, EXPECT_DATA, f);
+}
+
+static void say_rset(struct smtp_dialogue *d)
+{
+    buf_append_text(&d->out, "RSET\r\n");
+    expect(d, EXPECT_RSET, NULL);
+}
+
+/* Whether a new envelope may be written now: with pipelining behind one final dot or an RSET, and
+ * never behind an envelope whose content has still to be sent. */
+static bool may_announce(const struct smtp_dialogue *d)
+{
+    if (d->no_more || (d->limit && d->taken >= d->limit)) return false;
+    if (d->flights[0].used && d->flights[1].used) return false;
+    if (d->expect_count == 0) return !d->flights[0].used && !d->flights[1].used;
+    if (!d->pipelining || d->expect_count > 1) return false;
+    int what = smtp_dialogue_expects(d);
+    return what == EXPECT_DOT || what == EXPECT_RSET;
+}
+
+static void announce(struct smtp_dialogue *d)
+{
+    struct smtp_flight *f = &d->flights[d->flights[0].used ? 1 : 0];
+    if (!may_announce(d) || !sender_take(d->transport, &f->mail, &f->body)) return;
+    f->used = true;
+    f->mail_ok = f->refused = f->waiting = f->handed_over = false;
+    d->taken++;
+    say_mail(d, f);
+    if (!d->pipelining) return;
+    say_rcpt(d, f);
+    say_data(d, f);
+}
+
+/* PROTOCOL C4: from here on the mail counts as handed over, whatever the socket says. */
+static void hand_over(struct smtp_dialogue *d, struct smtp_flight *f)
+{
+    f->waiting = !sender_may_hand_over(&f->mail);
+    if (f->waiting) return;
+    f->handed_over = true;
+    buf_append(&d->out, f->body.data, f->body.len);
+    buf_append_text(&d->out, ".\r\n");
+    expect(d, EXPECT_DOT, f);
+}
+
+void smtp_dialogue_go(struct smtp_dialogue *d)
+{
+    for (int i = 0; i < 2; i++)
+        if (d->flights[i].used && d->flights[i].waiting) hand_over(d, &d->flights[i]);
+    announce(d);
+}
+
+/* The mail ends without its content having been sent. */
+static void end_refused(struct smtp_dialogue *d, struct smtp_flight *f, bool reset)
+{
+    f->used = false;
+    sender_done(&f->mail, &f->refusal);
+    if (reset) say_rset(d);
+}
+
+static enum smtp_trouble refuse(struct smtp_flight *f, enum outcome_verdict verdict)
+{
+    if (verdict == VERDICT_CONNECTION) return SMTP_LOST;
+    if (verdict == VERDICT_TRANSPORT) return SMTP_TRANSPORT;
+    f->refused = true;
+    return SMTP_FINE;
+}
+
+static enum smtp_trouble on_mail(struct smtp_dialogue *d, struct smtp_flight *f,
+                                 const struct reply *reply)
+{
+    enum outcome_verdict verdict = outcome_judge(STAGE_MAIL, reply, &f->refusal);
+    f->mail_ok = verdict == VERDICT_OK;
+    if (!f->mail_ok) {
+        enum smtp_trouble trouble = refuse(f, verdict);
+        if (trouble) return trouble;
+    }
+    if (d->pipelining) return SMTP_FINE;
+    if (f->mail_ok)
+        say_rcpt(d, f);
+    else
+        end_refused(d, f, false);
+    return SMTP_FINE;
+}
+
+static enum smtp_trouble on_rcpt(struct smtp_dialogue *d, struct smtp_flight *f,
+                                 const struct reply *reply)
+{
+    if (!f->refused) {
+        enum outcome_verdict verdict = outcome_judge(STAGE_RCPT, reply, &f->refusal);
+        enum smtp_trouble trouble = verdict == VERDICT_OK ? SMTP_FINE : refuse(f, verdict);
+        if (trouble) return trouble;
+    }
+    if (d->pipelining) return SMTP_FINE;
+    if (f->refused)
+        end_refused(d, f, true);
+    else
+        say_data(d, f);
+    return SMTP_FINE;
+}
+
+static enum smtp_trouble on_data(struct smtp_dialogue *d, struct smtp_flight *f,
+                                 const struct reply *reply)
+{
+    if (f->refused && reply->code == 354) { /* PROTOCOL S1: an RSET would become message text */
+        buf_append_text(&d->out, ".\r\n");
+        expect(d, EXPECT_LONE_DOT, f);
+        return SMTP_FINE;
+    }
+    if (!f->refused) {
+        enum outcome_verdict verdict = outcome_judge(STAGE_DATA, reply, &f->refusal);
+        if (verdict == VERDICT_OK) {
+            hand_over(d, f);
+            return SMTP_FINE;
+        }
+        enum smtp_trouble trouble = refuse(f, verdict);
+        if (trouble) return trouble;
+    }
+    end_refused(d, f, f->mail_ok);
+    return SMTP_FINE;
+}
+
+static enum smtp_trouble on_dot(struct smtp_flight *f, const struct reply *reply)
+{
+    struct outcome o = {0};
+    outcome_judge(STAGE_DOT, reply, &o);
+    f->used = false;
+    sender_done(&f->mail, &o);
+    bool out_of_step = o.status == OUTCOME_UNKNOWN;
+    return reply->code == 421 || out_of_step ? SMTP_LOST : SMTP_FINE;
+}
+
+enum smtp_trouble smtp_dialogue_reply(struct smtp_dialogue *d, const struct reply *reply)
+{
+    if (d->expect_count == 0) return SMTP_LOST; /* unasked: 421, or out of step */
+    struct smtp_flight *f = &d->flights[d->expect[d->expect_at].flight];
+    enum smtp_expect what = (enum smtp_expect)d->expect[d->expect_at].what;
+    enum smtp_trouble trouble = SMTP_FINE;
+    d->expect_at = (d->expect_at + 1) % SMTP_EXPECT_MAX;
+    d->expect_count--;
+    switch (what) {
+    case EXPECT_MAIL:
+        trouble = on_mail(d, f, reply);
+        break;
+    case EXPECT_RCPT:
+        trouble = on_rcpt(d, f, reply);
+        break;
+    case EXPECT_DATA:
+        trouble = on_data(d, f, reply);
+        break;
+    case EXPECT_DOT:
+        trouble = on_dot(f, reply);
+        break;
+    case EXPECT_LONE_DOT:
+        end_refused(d, f, false);
+        break;
+    case EXPECT_RSET:
+        trouble = reply->code == 250 ? SMTP_FINE : SMTP_LOST;
+        break;
+    case EXPECT_QUIT:
+        return SMTP_LOST; /* as agreed */
+    }
+    if (trouble == SMTP_FINE) smtp_dialogue_go(d);
+    return trouble;
+}
+
+void smtp_dialogue_quit(struct smtp_dialogue *d)
+{
+    d->no_more = true;
+    buf_append_text(&d->out, "QUIT\r\n");
+    expect(d, EXPECT_QUIT, NULL);
+}
+
+static bool handed_over(const struct smtp_flight *f)
+{
+    return f->used && f->handed_over;
+}
+
+void smtp_dialogue_close(struct smtp_dialogue *d, enum outcome_status unanswered, bool lost,
+                         const char *reason)
+{
+    /* PROTOCOL S3: an envelope behind a final dot has no part in the loss. */
+    if (handed_over(&d->flights[0]) || handed_over(&d->flights[1])) lost = false;
+    for (int i = 0; i < 2; i++) {
+        struct smtp_flight *f = &d->flights[i];
+        if (!f->used) continue;
+        f->used = false;
+        struct outcome o = {0};
+        if (f->refused) {
+            sender_done(&f->mail, &f->refusal);
+        } else if (f->handed_over) { /* PROTOCOL S4: ambiguous, for this recipient alone */
+            outcome_set(&o, unanswered, reason);
+            sender_done(&f->mail, &o);
+        } else {
+            sender_put_back(&f->mail, lost);
+        }
+    }
+    d->expect_count = 0;
+    buf_reset(&d->out);
+}
+
+bool smtp_dialogue_holds(const struct smtp_dialogue *d, const struct task *task)
+{
+    const struct smtp_flight *f = d->flights;
+    return (f[0].used && f[0].mail.task == task) || (f[1].used && f[1].mail.task == task);
+}
+
+bool smtp_dialogue_waits(const struct smtp_dialogue *d)
+{
+    const struct smtp_flight *f = d->flights;
+    return (f[0].used && f[0].waiting) || (f[1].used && f[1].waiting);
+}
+
+bool smtp_dialogue_pointless(const struct smtp_dialogue *d)
+{
+    const struct smtp_flight *f = d->flights;
+    if (handed_over(&f[0]) || handed_over(&f[1])) return false;
+    return (f[0].used && sender_gave_up(&f[0].mail)) || (f[1].used && sender_gave_up(&f[1].mail));
+}
+
+bool smtp_dialogue_idle(const struct smtp_dialogue *d)
+{
+    return d->expect_count == 0 && !d->flights[0].used && !d->flights[1].used;
+}
+
+int smtp_dialogue_expects(const struct smtp_dialogue *d)
+{
+    return d->expect_count ? d->expect[d->expect_at].what : -1;
+}

@@ -1,0 +1,90 @@
+/* The SMTP dialogue over an open connection, as a state machine without I/O: replies go in, bytes
+ * come out. With PIPELINING (RFC 2920) the final dot of one mail and the envelope of the next leave
+ * in one write: one round trip a mail. Without, the same machine goes step by step. */
+#ifndef MAILFLOCK_SMTP_DIALOGUE_H
+#define MAILFLOCK_SMTP_DIALOGUE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "common/buf.h"
+#include "consumer/outcome.h"
+#include "consumer/transport.h"
+
+/* What the next reply answers. */
+enum smtp_expect {
+    EXPECT_MAIL,
+    EXPECT_RCPT,
+    EXPECT_DATA,
+    EXPECT_DOT,
+    EXPECT_LONE_DOT, /* PROTOCOL S1 */
+    EXPECT_RSET,
+    EXPECT_QUIT
+};
+enum { SMTP_EXPECT_MAX = 8 };
+
+/* A mail on this connection. */
+struct smtp_flight {
+    bool used;
+    bool mail_ok;     /* MAIL was accepted: the server has a transaction open */
+    bool refused;     /* refusal says what became of it; the rest of its replies is ignored */
+    bool waiting;     /* 354 is there, handing over is not allowed yet */
+    bool handed_over; /* the final dot was offered to the socket */
+    struct mail mail;
+    struct outcome refusal;
+    struct buf body; /* the built message, without the final dot */
+};
+
+struct smtp_dialogue {
+    struct transport *transport;
+    bool pipelining;
+    bool no_more;                  /* the connection takes no further mails */
+    int taken, limit;              /* mails of this connection; limit 0 = none */
+    struct smtp_flight flights[2]; /* one whose content is on its way, one announced behind it */
+    struct {
+        uint8_t what, flight;
+    } expect[SMTP_EXPECT_MAX]; /* ring */
+    int expect_at, expect_count;
+    struct buf out; /* to be written; the caller removes what it wrote */
+};
+
+enum smtp_trouble {
+    SMTP_FINE,
+    SMTP_LOST,      /* close the connection */
+    SMTP_TRANSPORT, /* close it; the transport itself is refused */
+};
+
+void smtp_dialogue_init(struct smtp_dialogue *d, struct transport *t);
+void smtp_dialogue_fini(struct smtp_dialogue *d);
+
+/* smtp_dialogue_open: a new connection stands at the point after EHLO. */
+void smtp_dialogue_open(struct smtp_dialogue *d, bool pipelining, int limit);
+
+/* smtp_dialogue_go: starts or continues wherever that is possible now: takes a mail, hands over one
+ * that waited. Call after open, after wake, and after a drop. */
+void smtp_dialogue_go(struct smtp_dialogue *d);
+
+/* smtp_dialogue_reply: one reply. Trouble ends the connection: then call smtp_dialogue_close. */
+enum smtp_trouble smtp_dialogue_reply(struct smtp_dialogue *d, const struct reply *reply);
+
+/* smtp_dialogue_quit: says QUIT, when nothing is expected any more. */
+void smtp_dialogue_quit(struct smtp_dialogue *d);
+
+/* smtp_dialogue_close: the connection is gone: what was handed over and not answered ends with that
+ * status and reason, the rest is put back; lost tells whether that counts as a loss (S3). */
+void smtp_dialogue_close(struct smtp_dialogue *d, enum outcome_status unanswered, bool lost,
+                         const char *reason);
+
+/* smtp_dialogue_holds: a mail of that task. */
+bool smtp_dialogue_holds(const struct smtp_dialogue *d, const struct task *task);
+/* smtp_dialogue_waits: some mail's 354 is there and it may not be handed over yet. */
+bool smtp_dialogue_waits(const struct smtp_dialogue *d);
+/* smtp_dialogue_pointless: it can only go on with a mail that has been given up, and no reply to a
+ * final dot is awaited: the one way to take back an envelope is to close the connection. */
+bool smtp_dialogue_pointless(const struct smtp_dialogue *d);
+/* smtp_dialogue_idle: nothing under way. */
+bool smtp_dialogue_idle(const struct smtp_dialogue *d);
+/* smtp_dialogue_expects: what the next reply answers; -1 = nothing. */
+int smtp_dialogue_expects(const struct smtp_dialogue *d);
+
+#endif

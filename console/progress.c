@@ -83,6 +83,14 @@ double progress_average_per_s(const struct tally_detail *d)
     return (double)d->accepted * 1e6 / (double)d->span_us;
 }
 
+double progress_recent_per_s(const struct tally_detail *d)
+{
+    if (!d->has_accepted || !d->accepted) return -1;
+    double window_us = PROGRESS_WINDOW_S * 1e6, since_us = (double)d->since_us;
+    if (since_us > 0 && since_us < window_us) window_us = since_us;
+    return (double)d->last_10s * 1e6 / window_us;
+}
+
 int64_t progress_eta_s(const struct tally *run, double per_s)
 {
     if (run->publishing || run->control != TALLY_GO || progress_over(run) || per_s <= 0) return -1;

@@ -44,6 +44,10 @@ double progress_speed_per_s(const struct progress_speed *s);
 /* progress_average_per_s: accepted mails over the time from the first to the last; -1 without. */
 double progress_average_per_s(const struct tally_detail *d);
 
+/* progress_recent_per_s: mails/s over the last 10 s, or since the first where that is less; -1
+ * where the delivery rows were not looked at or nothing was accepted. */
+double progress_recent_per_s(const struct tally_detail *d);
+
 /* progress_eta_s: seconds until open positions are sent at that speed; -1 where nobody can say. */
 int64_t progress_eta_s(const struct tally *run, double per_s);
 

@@ -72,7 +72,7 @@ static void append_speed(const struct tally *run, const struct tally_detail *d, 
     if (!d->has_accepted || !d->accepted) return;
     buf_append_format(out, "accepted      first %s, last %s, %.1f s\n", d->first_at, d->last_at,
                       (double)d->span_us / 1e6);
-    double average = progress_average_per_s(d), recent = (double)d->last_10s / 10.0;
+    double average = progress_average_per_s(d), recent = progress_recent_per_s(d);
     if (average >= 0) buf_append_format(out, "speed         %.0f mails/s over all", average);
     if (average >= 0 && !progress_over(run))
         buf_append_format(out, ", %.0f mails/s in the last 10 s", recent);

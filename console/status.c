@@ -49,7 +49,7 @@ static struct err print_one(struct console *c, const struct tally *run, bool jso
     TRY(tally_read_detail(c->db, run, true, &detail));
     buf_init(&text, REPORT_MAX);
     if (json) {
-        double recent = progress_over(run) ? -1 : (double)detail.last_10s / 10.0;
+        double recent = progress_over(run) ? -1 : progress_recent_per_s(&detail);
         report_json_run(run, &detail, recent, &text);
         buf_append_char(&text, '\n');
     } else {

@@ -123,7 +123,8 @@ static struct err read_accepted(struct db *db, uint64_t run, struct tally_detail
                   "SELECT COUNT(*), " ISO_US("MIN(at)") ", " ISO_US(
                       "MAX(at)") ","
                                  " TIMESTAMPDIFF(MICROSECOND, MIN(at), MAX(at)),"
-                                 " COALESCE(SUM(at > UTC_TIMESTAMP(6) - INTERVAL 10 SECOND), 0)"
+                                 " COALESCE(SUM(at > UTC_TIMESTAMP(6) - INTERVAL 10 SECOND), 0),"
+                                 " TIMESTAMPDIFF(MICROSECOND, MIN(at), UTC_TIMESTAMP(6))"
                                  " FROM delivery WHERE run_id = %" PRIu64 " AND status = 'sent'",
                   run));
     if (db_next(r)) {
@@ -133,6 +134,7 @@ static struct err read_accepted(struct db *db, uint64_t run, struct tally_detail
         copy_cell(r, 2, out->last_at, sizeof out->last_at);
         out->span_us = db_i64(r, 3);
         out->last_10s = db_i64(r, 4);
+        out->since_us = db_i64(r, 5);
     }
     db_result_free(r);
     return err_none();

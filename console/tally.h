@@ -68,10 +68,11 @@ struct tally_holder {
 
 /* What costs more than the sums: read when a single run is looked at. */
 struct tally_detail {
-    bool has_accepted; /* the delivery rows were looked at; without it the next five are unset */
+    bool has_accepted; /* the delivery rows were looked at; without it the next six are unset */
     int64_t accepted;  /* rows that are sent */
     char first_at[TALLY_TIME_SIZE], last_at[TALLY_TIME_SIZE];
     int64_t span_us;  /* from the first to the last */
+    int64_t since_us; /* from the first to now */
     int64_t last_10s; /* accepted in the last 10 s of the database's clock */
     struct tally_holder holders[TALLY_HOLDERS_MAX];
     int n_holders;

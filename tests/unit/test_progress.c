@@ -104,6 +104,18 @@ static void speed_is_of_the_last_ten_seconds(void **state)
     assert_true(progress_speed_per_s(&speed) > 99 && progress_speed_per_s(&speed) < 101);
 }
 
+static void recent_speed_of_a_young_run_is_over_its_age(void **state)
+{
+    (void)state;
+    struct tally_detail d = {.last_10s = 100, .since_us = 2000000};
+    assert_true(progress_recent_per_s(&d) < 0);
+    d.has_accepted = true;
+    d.accepted = 100;
+    assert_true(progress_recent_per_s(&d) > 49 && progress_recent_per_s(&d) < 51);
+    d.since_us = 3600 * 1000000LL;
+    assert_true(progress_recent_per_s(&d) > 9 && progress_recent_per_s(&d) < 11);
+}
+
 static void time_left_is_said_only_when_it_can_be_known(void **state)
 {
     (void)state;
@@ -220,6 +232,7 @@ int main(void)
         cmocka_unit_test(a_cancelled_run_is_not_over_while_workers_have_something_to_skip),
         cmocka_unit_test(percent_is_100_only_when_all_are_final),
         cmocka_unit_test(speed_is_of_the_last_ten_seconds),
+        cmocka_unit_test(recent_speed_of_a_young_run_is_over_its_age),
         cmocka_unit_test(time_left_is_said_only_when_it_can_be_known),
         cmocka_unit_test(numbers_and_durations_read_well),
         cmocka_unit_test(the_bar_fits_its_terminal),

@@ -35,6 +35,13 @@ with_lock() {
     ) 9>"$STATE/$name.lock"
 }
 
+# end_after_current_command: a signal ends this shell only when the command it awaits has ended, so
+# that its EXIT trap undoes nothing behind the back of a running program.
+end_after_current_command() {
+    trap 'exit 130' INT
+    trap 'exit 143' TERM HUP
+}
+
 # wait_until SECONDS COMMAND...: 0 as soon as COMMAND succeeds, 1 at the deadline.
 wait_until() {
     local deadline=$((SECONDS + $1))

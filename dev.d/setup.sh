@@ -46,34 +46,43 @@ $missing"
         say "setup: not Debian, but all tools are there"
         return
     fi
-    mapfile -t missing < <(missing_packages)
-    if ((${#missing[@]} == 0)); then
+    if [[ -z $(missing_packages) ]]; then
         say "setup: all packages are installed"
         return
     fi
-    say "setup: installing ${missing[*]}"
-    (install_packages "${missing[@]}")
+    end_after_current_command
+    # One installation at a time on this machine, since the policy below is the machine's.
+    (
+        flock 8
+        install_missing
+    ) 8</var/lib/dpkg
     say "setup: done"
 }
 
-# install_packages NAME...: runs in a subshell of its own, whose traps put back what it changed.
+# install_missing: runs in a subshell of its own, whose trap puts back what it changed.
 # Debian starts and enables a service when its package is installed; ours are started by ./dev up
 # only, so a policy forbids the start meanwhile, and what the new packages enabled is disabled.
-install_packages() {
-    local apt=(env DEBIAN_FRONTEND=noninteractive apt-get -q -y -o DPkg::Lock::Timeout=300
+install_missing() {
+    local missing apt=(env DEBIAN_FRONTEND=noninteractive apt-get -q -y -o DPkg::Lock::Timeout=300
         -o Dpkg::Use-Pty=0 -o Acquire::Retries=3)
+    mapfile -t missing < <(missing_packages)
+    ((${#missing[@]})) || return 0
+    say "setup: installing ${missing[*]}"
     as_root true || die "installing packages needs root"
+    end_after_current_command
     PACKAGES_BEFORE=$(known_packages) # global: the trap runs when this function's locals are gone
     trap setup_undo EXIT
-    trap 'exit 130' INT
-    trap 'exit 143' TERM HUP # trapped, so that bash awaits apt-get before it undoes anything
     policy_forbid
     as_root "${apt[@]}" update || warn "apt-get update failed; trying with the package lists at hand"
-    if [[ " $* " == *' postfix '* ]]; then
-        echo 'postfix postfix/main_mailer_type select No configuration' | as_root debconf-set-selections
+    if [[ " ${missing[*]} " == *' postfix '* ]]; then
+        wait_until 300 preseed_postfix || die "debconf is busy: another installation is running"
     fi
-    as_root "${apt[@]}" install --no-install-recommends "$@" </dev/null ||
+    as_root "${apt[@]}" install --no-install-recommends "${missing[@]}" </dev/null ||
         die "apt-get could not install the packages (see above)"
+}
+
+preseed_postfix() {
+    echo 'postfix postfix/main_mailer_type select No configuration' | as_root debconf-set-selections
 }
 
 setup_undo() {
@@ -103,12 +112,15 @@ policy_restore() {
 
 # disable_new_services BEFORE: BEFORE is what known_packages said before the installation.
 disable_new_services() {
-    local packages files units scripts name
+    local packages files units name scripts=()
     mapfile -t packages < <(comm -13 <(echo "$1") <(known_packages))
     ((${#packages[@]})) || return 0
     files=$(dpkg -L "${packages[@]}" 2>/dev/null || true)
     mapfile -t units < <(sed -nE 's,^(/usr)?/lib/systemd/system/([^/@]+(@[^/]+)?\.(service|socket|timer|path))$,\2,p' <<<"$files" | sort -u)
-    mapfile -t scripts < <(sed -nE 's,^/etc/init\.d/([^/]+)$,\1,p' <<<"$files" | sort -u)
+    # What has no start link for a normal runlevel is no service (procps sets kernel parameters).
+    while IFS= read -r name; do
+        if compgen -G "/etc/rc[2-5].d/S??$name" >/dev/null; then scripts+=("$name"); fi
+    done < <(sed -nE 's,^/etc/init\.d/([^/]+)$,\1,p' <<<"$files" | sort -u)
     for name in "${units[@]}"; do
         if [[ -d /run/systemd/system ]]; then
             as_root systemctl --quiet disable --now "$name"

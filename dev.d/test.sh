@@ -9,8 +9,7 @@ cmd_test() {
     cmd_setup
     if any_service service_alive; then services_were_up=1; fi
     ((services_were_up)) || trap cmd_down EXIT
-    trap 'exit 130' INT
-    trap 'exit 143' TERM HUP
+    end_after_current_command
 
     check "shell scripts (shellcheck)" check_shell
     check "formatting (clang-format)" check_format

@@ -29,8 +29,9 @@ import pymysql
 from environment import ENV, ROOT, binary, have_binary
 from libconfig import config_file_text, merge
 from management import Management
-from processes import (Accepted, FakeSmtp, NotInTime, Process, SmtpSink, answers, free_port,
-                       read_record, wait_until)
+from postfix import Postfix
+from processes import (Accepted, FakeSmtp, NotInTime, Process, SmtpSink, StarttlsServer, answers,
+                       free_port, read_record, wait_until)
 
 STATUSES = ("sent", "failed", "deferred", "suppressed", "skipped", "unknown")
 SANITIZER = re.compile(r"(Address|Thread|Leak|UndefinedBehavior)Sanitizer|runtime error:")
@@ -81,6 +82,7 @@ class Stage:
         self.vhost = f"mailflock-test-{self.id}"
         self.management = Management(self.vhost)
         self.processes = []
+        self._ends = []  # more to be done at the end, the last first
         self._db = self._amqp = None
         self._started = {}
         self._init, self._recipients = init, recipients
@@ -143,6 +145,8 @@ class Stage:
     def _leave(self, failed):
         for process in reversed(self.processes):
             process.end()
+        for end in reversed(self._ends):
+            end()
         self._sanitizer_reports = "\n".join(
             line for p in self.processes for line in p.text().splitlines() if SANITIZER.search(line))
         if failed or self._sanitizer_reports:
@@ -287,6 +291,26 @@ class Stage:
         """Starts Postfix's smtp-sink with its own options and points the relay at it."""
         server = SmtpSink(self.dir, self._next_name("sink"), options)
         self.processes.append(server)
+        if use:
+            self.relay(server)
+        return server
+
+    def start_starttls(self, use=True, **options):
+        """Starts the server that demands STARTTLS and AUTH (user mailflock, password secret), and
+        points the relay at it, trusting its authority."""
+        server = StarttlsServer(os.path.join(ROOT, "tests", "fakes", "starttls_server.py"), self.dir,
+                                self._next_name("starttls"), **options)
+        self.processes.append(server)
+        if use:
+            self.relay(server, tls="require", ca_file=server.ca_file,
+                       user=options.get("user", "mailflock"),
+                       password=options.get("password", "secret"))
+        return server
+
+    def start_postfix(self, use=True, **more):
+        """Starts a private Postfix (postfix.why_not() first) and points the relay at it."""
+        server = Postfix(self.dir, **more)
+        self._ends.append(server.stop)
         if use:
             self.relay(server)
         return server
@@ -512,7 +536,7 @@ class Stage:
         bad = []
         level = re.compile(r'level=(%s)\b|"level":\s*"(%s)"' % (("|".join(levels),) * 2))
         for process in processes or self.processes:
-            if isinstance(process, (FakeSmtp, SmtpSink)):
+            if isinstance(process, (FakeSmtp, SmtpSink, StarttlsServer)):
                 continue
             for line in process.text().splitlines():
                 if level.search(line) and not any(re.search(pattern, line) for pattern in allow):
@@ -526,6 +550,7 @@ def now_us():
     return time.monotonic_ns() // 1000
 
 
-__all__ = ["Accepted", "ENV", "FakeSmtp", "Management", "NotInTime", "Process", "ROOT", "STATUSES",
-           "SmtpSink", "Stage", "answers", "binary", "config_file_text", "free_port", "have_binary",
-           "merge", "now_us", "read_record", "wait_until"]
+__all__ = ["Accepted", "ENV", "FakeSmtp", "Management", "NotInTime", "Postfix", "Process", "ROOT",
+           "STATUSES", "SmtpSink", "Stage", "StarttlsServer", "answers", "binary",
+           "config_file_text", "free_port", "have_binary", "merge", "now_us", "read_record",
+           "wait_until"]

@@ -60,6 +60,7 @@ class Process:
         self.name, self.argv, self.log, self.out = name, [str(a) for a in argv], log, out
         # The kernel ties the death signal to the thread that forked, so only the main one asks.
         main = threading.current_thread() is threading.main_thread()
+        self._log_start = os.path.getsize(log) if os.path.exists(log) else 0
         with open(log, "ab") as log_file, open(out or os.devnull, "ab") as out_file:
             self.popen = subprocess.Popen(
                 self.argv,
@@ -153,9 +154,10 @@ class Process:
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
     def text(self):
-        """Its log so far."""
-        with open(self.log, encoding="utf-8", errors="replace") as log:
-            return log.read()
+        """Its log so far; not that of an earlier process with the same file."""
+        with open(self.log, "rb") as log:
+            log.seek(self._log_start)
+            return log.read().decode(errors="replace")
 
     def wait_for_log(self, pattern, deadline_s=30):
         """The first match of the pattern in its log."""
@@ -261,6 +263,31 @@ class FakeSmtp(Process):
 
     def resume(self):
         self._toggle(False)
+
+
+class StarttlsServer(Process):
+    """tests/fakes/starttls_server.py; its options as keywords: no_auth=True, user="u"."""
+
+    def __init__(self, program, directory, name="starttls", **options):
+        self.dir = os.path.join(directory, name)
+        os.makedirs(self.dir, exist_ok=True)
+        argv = ["/usr/bin/python3", program, "--dir", self.dir]
+        for key, value in options.items():
+            flag = "--" + key.replace("_", "-")
+            argv += [flag] if value is True else [flag, str(value)]
+        super().__init__(name, argv, os.path.join(directory, f"{name}.log"))
+        self.scheme = "smtps" if options.get("smtps") else "smtp"
+        self.port = int(self.wait_for_log(r"^port=(\d+)$")[1])
+        self.ca_file = os.path.join(self.dir, "ca.pem")
+
+    @property
+    def url(self):
+        return f"{self.scheme}://localhost:{self.port}"
+
+    def mails(self):
+        """The accepted mails: dicts of from, to, content, user, tls."""
+        with open(os.path.join(self.dir, "mails.jsonl"), encoding="utf-8") as mails:
+            return [json.loads(line) for line in mails if line.endswith("\n")]
 
 
 class SmtpSink(Process):

@@ -91,8 +91,8 @@ done
 # One file per library includes its header.
 parts=(common producer consumer console)
 sources "${parts[@]}"
-except common/broker.c
-report "only common/broker.c includes amqp.h" \
+except 'common/broker*.c' common/broker_internal.h
+report "only common/broker*.c and broker_internal.h include amqp.h" \
     includes '([^>"]*/)?amqp(_[a-z_]+)?\.h' "${files[@]}"
 sources "${parts[@]}"
 except common/db.c

@@ -12,6 +12,7 @@
 
 #include "common/chunk.h"
 #include "common/clock.h"
+#include "common/fault.h"
 #include "common/log.h"
 #include "common/start.h"
 #include "consumer/job.h"
@@ -190,6 +191,7 @@ static void confirmed(struct intake *in, uint64_t tag)
     struct outgoing *o = *at;
     if (!o) return;
     *at = o->next;
+    if (o->kind == NOTE_RETRY) FAULT_POINT("retry_published");
     if (o->kind == NOTE_RETRY) { /* PROTOCOL C7: now the attempt may be closed */
         queue_push(in->config.to_ledger,
                    (struct note){.kind = NOTE_RETRY_CONFIRMED, .job = o->job});
@@ -269,6 +271,7 @@ static void on_note(struct intake *in, const struct note *note)
     struct outgoing *o;
     switch (note->kind) {
     case NOTE_ACK:
+        FAULT_POINT("closed_not_acked");
         ack(in, job->delivery_tag, job->epoch);
         job_free(job);
         in->in_hand--;

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "common/clock.h"
+#include "common/fault.h"
 #include "common/log.h"
 #include "common/start.h"
 #include "consumer/ledger_internal.h"
@@ -68,6 +69,7 @@ static void ask_for_retry(struct ledger *l, struct job *job)
 {
     int delay_s = content_delay_s(&job->run->content, job->message.attempt);
     job_set_state(job, JOB_DEFERRING);
+    FAULT_POINT("retry_not_published");
     job->retry_pending = true;
     queue_push(l->config.to_broker,
                (struct note){.kind = NOTE_RETRY, .job = job, .value = (uint64_t)delay_s});
@@ -80,6 +82,7 @@ void ledger_committed(struct ledger *l, struct job *job)
     job->started = job->txn.started;
     job->n_granted = job->txn.granted;
     job->n_committed = job->txn.arrived;
+    if (job->n_granted && !job->n_committed) FAULT_POINT("watermark_committed");
     if (job->txn.end != LEDGER_GO_ON) {
         job_set_state(job, JOB_ENDED);
         if (job->with_sender && !job->told_sender) to_sender(l, NOTE_RELEASE, job, 0);

@@ -5,6 +5,7 @@
 #include <sys/random.h>
 
 #include "common/clock.h"
+#include "common/fault.h"
 #include "common/log.h"
 #include "common/start.h"
 #include "consumer/ledger_internal.h"
@@ -140,8 +141,10 @@ struct err ledger_claim(struct ledger *l, struct job *job)
     bool claimed, mine;
     TRY(load_run(l, job));
     if (job->state == JOB_OVER || !can_use(l, job)) return err_none();
+    FAULT_POINT("before_claim");
     TRY(try_claim(l, job, &claimed));
     if (!claimed) return turn_away(l, job);
+    FAULT_POINT("after_claim");
     TRY(ledger_recover(l, job, &mine));
     job_set_state(job, JOB_SENDING);
     if (mine)

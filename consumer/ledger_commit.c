@@ -8,6 +8,7 @@
 #include <time.h>
 
 #include "common/clock.h"
+#include "common/fault.h"
 #include "common/log.h"
 #include "consumer/ledger_internal.h"
 
@@ -45,14 +46,31 @@ static uint32_t at_risk(const struct job *job)
     return job->n_granted > answered ? job->n_granted - answered : 0;
 }
 
-/* How many more positions of the job may fall below the watermark: the window's room, which the
- * jobs before it have first. */
+static const struct settings_transport *transport_of(const struct ledger *l, const struct job *job)
+{
+    return settings_find_transport(l->config.settings, job->run->content.transport);
+}
+
+/* Whether a job that came earlier still waits for its share of the window. The sender takes mails
+ * in the jobs' order: room given to a later job while connections hold mails of an earlier one
+ * would never be used. */
+static bool others_first(const struct ledger *l, const struct job *job)
+{
+    for (int i = 0; l->jobs[i] != job; i++) {
+        const struct job *other = l->jobs[i];
+        if (other->state == JOB_SENDING && other->n_granted < other->n_work &&
+            transport_of(l, other) == transport_of(l, job))
+            return true;
+    }
+    return false;
+}
+
+/* How many more positions of the job may fall below the watermark: the window's room. */
 static uint32_t room_for(const struct ledger *l, const struct job *job)
 {
-    const struct settings_transport *t =
-        settings_find_transport(l->config.settings, job->run->content.transport);
-    uint32_t size = window_size(&l->window, (uint32_t)t->connections), used = 0;
-    uint32_t left = job->n_work - job->n_granted;
+    uint32_t size = window_size(&l->window, (uint32_t)transport_of(l, job)->connections);
+    uint32_t left = job->n_work - job->n_granted, used = 0;
+    if (others_first(l, job)) return 0;
     for (int i = 0; i < l->n_jobs; i++)
         if (gathering(l->jobs[i])) used += at_risk(l->jobs[i]);
     uint32_t room = used < size ? size - used : 0;
@@ -290,12 +308,12 @@ static void leave_group(struct ledger *l, struct job *job)
 static struct err run_statements(struct ledger *l)
 {
     TRY(db_exec_text(l->db, "BEGIN", NULL));
-    for (int n = l->n_jobs - 1; n >= 0; n--) {
+    for (int n = 0; n < l->n_jobs;) {
         struct job *job = l->jobs[n];
-        bool matched;
-        if (!job->txn.in) continue;
-        TRY(update_chunk(l, job, &matched));
+        bool matched = true;
+        if (job->txn.in) TRY(update_chunk(l, job, &matched));
         if (!matched) leave_group(l, job);
+        if (n < l->n_jobs && l->jobs[n] == job) n++; /* it may have left the list */
     }
     TRY(insert_deliveries(l));
     return insert_suppressions(l);
@@ -379,6 +397,7 @@ void ledger_commit(struct ledger *l)
     group(l);
     for (int tries = 1;; tries++) {
         struct err e = run_statements(l);
+        if (!e.code && outcomes_in_group(l)) FAULT_POINT("outcomes_collected");
         bool unsure = false;
         if (!e.code) {
             e = db_exec_text(l->db, "COMMIT", NULL);

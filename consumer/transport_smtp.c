@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "common/clock.h"
+#include "common/fault.h"
 #include "common/log.h"
 #include "consumer/curl_loop.h"
 #include "consumer/smtp_dialogue.h"
@@ -170,6 +171,7 @@ static bool flush(struct conn *c)
     }
     c->out_pos = 0;
     buf_reset(out);
+    if (smtp_dialogue_expects(&c->dialogue) == EXPECT_DOT) FAULT_POINT("mails_on_the_wire");
     watch_conn(c, false);
     return true;
 }

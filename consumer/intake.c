@@ -16,6 +16,7 @@
 #include "common/log.h"
 #include "common/start.h"
 #include "consumer/job.h"
+#include "consumer/metrics.h"
 
 enum {
     NOTES_AT_ONCE = 64,
@@ -61,6 +62,7 @@ static void lose(struct intake *in, const struct err *e)
     log_warn("broker", "msg=\"connection lost\" err=\"%s\"", e->text);
     broker_close(in->broker);
     in->broker = NULL;
+    METRICS_SET(broker_connected, false);
     in->consuming = false;
     in->tries = 0;
     in->reconnect_at_us = clock_boot_us() + clock_backoff_ms(0, 10, RECONNECT_BASE_MS) * 1000;
@@ -331,6 +333,7 @@ static void mend(struct intake *in)
             return;
         }
         in->epoch++;
+        METRICS_SET(broker_connected, true);
         log_info("broker", "msg=\"connected\" epoch=%u", in->epoch);
     }
     if (!in->consuming && !in->stopping && in->in_hand <= in->config.settings->worker.prefetch)
@@ -343,6 +346,7 @@ static void on_signal(struct intake *in)
     if (read(in->config.signal_fd, &info, sizeof info) != sizeof info || in->stopping) return;
     log_info("consumer", "msg=\"stopping\" signal=%u in_hand=%d", info.ssi_signo, in->in_hand);
     in->stopping = true;
+    METRICS_SET(stopping, true);
     in->stop_by_us = clock_boot_us() + in->config.settings->worker.drain_ms * 1000 + STOP_GRACE_US;
     if (in->broker && in->consuming) {
         struct err e = broker_consume_stop(in->broker);
@@ -375,6 +379,7 @@ bool intake_run(const struct intake_config *config, struct broker *broker)
         take_events(&in);
         take_notes(&in);
         publish_outgoing(&in);
+        METRICS_SET(chunks_in_hand, in.in_hand);
         if (in.stopping && clock_boot_us() > in.stop_by_us) break;
     }
     bool clean = in.ledger_is_through && !in.outgoing && in.in_hand == 0;

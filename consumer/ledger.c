@@ -11,6 +11,7 @@
 #include "common/log.h"
 #include "common/start.h"
 #include "consumer/ledger_internal.h"
+#include "consumer/metrics.h"
 
 enum { NOTES_AT_ONCE = 256, CONTROL_EVERY_US = 1000000, SQL_MAX = 16 * 1024 * 1024 };
 
@@ -60,6 +61,7 @@ void ledger_fenced_off(struct ledger *l, struct job *job)
              "msg=\"lease lost, the chunk is somebody else's\" run=%" PRIu64 " chunk=%u attempt=%u",
              job->message.run, job->message.chunk, job->message.attempt);
     job_set_state(job, JOB_ABANDONED);
+    METRICS_ADD(leases_lost, 1);
     job->copy_delay_s = start_lease_s(l->config.settings);
     if (job->with_sender && !job->told_sender) to_sender(l, NOTE_ABANDON, job, 0);
     end_if_free(l, job);
@@ -85,6 +87,7 @@ void ledger_committed(struct ledger *l, struct job *job)
     if (job->n_granted && !job->n_committed) FAULT_POINT("watermark_committed");
     if (job->txn.end != LEDGER_GO_ON) {
         job_set_state(job, JOB_ENDED);
+        METRICS_ADD(chunks_ended, 1);
         if (job->with_sender && !job->told_sender) to_sender(l, NOTE_RELEASE, job, 0);
         end_if_free(l, job);
         return;
@@ -120,6 +123,8 @@ static void obey_control(struct ledger *l)
         struct job *job = l->jobs[i];
         struct db_result *r;
         if (job->state != JOB_SENDING) continue;
+        if (now - job->claimed_us > LEDGER_HOLD_S * 1000000LL)
+            release(l, job, LEDGER_RELEASE_DELAY_S, now + l->lease_us / 2);
         struct err e =
             db_queryf(l->db, &r, "SELECT control FROM run WHERE id=%" PRIu64, job->message.run);
         if (e.code) return; /* the next commit will find out */
@@ -170,11 +175,13 @@ static void on_note(struct ledger *l, const struct note *note)
 
 bool ledger_reconnect(struct ledger *l)
 {
+    METRICS_SET(database_connected, false);
     for (int tries = 0;; tries++) {
         db_close(l->db);
         l->db = NULL;
         struct err e = db_open(&l->db, &l->config.db);
         if (!e.code) {
+            METRICS_SET(database_connected, true);
             log_info("ledger", "msg=\"database connection is back\"");
             return true;
         }
@@ -200,6 +207,7 @@ static void claim_received(struct ledger *l)
             continue;
         }
         struct err e = ledger_claim(l, job);
+        if (!e.code && job == next_received(l)) return; /* it became free meanwhile: next round */
         if (!e.code) continue;
         log_warn("ledger",
                  "msg=\"claim failed, will be repeated\" run=%" PRIu64 " chunk=%u err=\"%s\"",

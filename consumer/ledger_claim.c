@@ -9,6 +9,7 @@
 #include "common/log.h"
 #include "common/start.h"
 #include "consumer/ledger_internal.h"
+#include "consumer/metrics.h"
 
 static uint64_t fresh_token(void)
 {
@@ -25,7 +26,7 @@ static struct err try_claim(struct ledger *l, struct job *job, bool *claimed)
     struct buf *sql = &l->sql;
     uint64_t matched;
     if (!job->token) job->token = fresh_token();
-    job->lease_from_us = clock_boot_us();
+    job->lease_from_us = job->claimed_us = clock_boot_us();
     buf_reset(sql);
     buf_append_format(sql,
                       "UPDATE chunk SET claims=claims+IF(token<=>%" PRIu64 ",0,1), token=%" PRIu64
@@ -57,7 +58,7 @@ static void drop(struct ledger *l, struct job *job, const char *why)
 
 static void dead(struct ledger *l, struct job *job, const char *why)
 {
-    snprintf(job->reason, sizeof job->reason, "%s", why);
+    if (why != job->reason) snprintf(job->reason, sizeof job->reason, "%s", why);
     log_error("ledger", "msg=\"dead letter: %s\" run=%" PRIu64 " chunk=%u", why, job->message.run,
               job->message.chunk);
     ledger_over(l, job, NOTE_DEAD, 0);
@@ -146,7 +147,12 @@ struct err ledger_claim(struct ledger *l, struct job *job)
     if (!claimed) return turn_away(l, job);
     FAULT_POINT("after_claim");
     TRY(ledger_recover(l, job, &mine));
+    if (*job->reason) {
+        dead(l, job, job->reason);
+        return err_none();
+    }
     job_set_state(job, JOB_SENDING);
+    METRICS_ADD(chunks_claimed, 1);
     if (mine)
         begin_sending(l, job);
     else

@@ -11,6 +11,7 @@
 #include "common/fault.h"
 #include "common/log.h"
 #include "consumer/ledger_internal.h"
+#include "consumer/metrics.h"
 
 static bool gathering(const struct job *job)
 {
@@ -70,6 +71,7 @@ static uint32_t room_for(const struct ledger *l, const struct job *job)
 {
     uint32_t size = window_size(&l->window, (uint32_t)transport_of(l, job)->connections);
     uint32_t left = job->n_work - job->n_granted, used = 0;
+    METRICS_SET(window, size);
     if (others_first(l, job)) return 0;
     for (int i = 0; i < l->n_jobs; i++)
         if (gathering(l->jobs[i])) used += at_risk(l->jobs[i]);
@@ -413,6 +415,9 @@ void ledger_commit(struct ledger *l)
         }
         if (l->stop_until_us && clock_boot_us() > l->stop_until_us + 10000000) return;
     }
-    window_observe(&l->window, outcomes_in_group(l), began_us, clock_boot_us());
+    int64_t ended_us = clock_boot_us();
+    window_observe(&l->window, outcomes_in_group(l), began_us, ended_us);
+    METRICS_ADD(commits, 1);
+    METRICS_ADD(commit_us, (unsigned long)(ended_us - began_us));
     applied_all(l);
 }

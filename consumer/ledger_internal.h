@@ -15,6 +15,7 @@ enum {
     LEDGER_ROWS_MAX = 1000,   /* delivery rows in one INSERT */
     LEDGER_OVERDUE_S = 600,   /* next_due lies this long after a message is due to be taken up */
     LEDGER_RELEASE_DELAY_S = 1,
+    LEDGER_HOLD_S = 1200,     /* RabbitMQ's consumer_timeout is 1800 s: given back well before */
     LEDGER_WAIT_DELAY_S = 15, /* paused runs, retries that came early, content we cannot use */
 };
 
@@ -48,7 +49,8 @@ enum ledger_end {
 struct err ledger_claim(struct ledger *l, struct job *job) MUST_CHECK;
 
 /* ledger_recover: PROTOCOL C3; fills work, outcomes and the claim's numbers from the ledger's rows.
- * *mine is false where the token is not ours any more. */
+ * *mine is false where the token is not ours any more. job->reason is set where message and ledger
+ * contradict each other: then nothing of it may be sent. */
 struct err ledger_recover(struct ledger *l, struct job *job, bool *mine) MUST_CHECK;
 
 /* ledger_commit: one group transaction over all jobs that have something to commit (C5). Never

@@ -1,6 +1,7 @@
 /* Recovery (PROTOCOL C3): what an earlier claim of this chunk, or an earlier attempt, left behind
  * decides what is to be sent now. */
 #include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
@@ -59,11 +60,8 @@ static void take_row(struct job *job, const struct db_result *r)
     job->old_status[i] = (uint8_t)status;
     job->outcomes[i].maybe = db_u64(r, 3) != 0;
     if (strcmp(db_text(r, 4), found->id) != 0) {
-        log_error("ledger",
-                  "msg=\"a message's recipient is not the ledger's\" run=%" PRIu64
-                  " chunk=%u position=%u",
-                  m->run, m->chunk, position);
-        job->outcomes[i].status = (uint8_t)status; /* not ours to touch */
+        snprintf(job->reason, sizeof job->reason, "position %u is not the ledger's recipient",
+                 position);
     } else if (status != OUTCOME_DEFERRED || attempt >= m->attempt) {
         job->outcomes[i].status = (uint8_t)status;
     }
@@ -129,6 +127,12 @@ static void decided(struct job *job, uint32_t i, enum outcome_status status, con
     ledger_arrived(job, i);
 }
 
+static bool too_late(const struct job *job)
+{
+    int64_t age_s = clock_utc_us() / 1000000 - job->run->scheduled_s;
+    return age_s > job->run->content.max_age_s;
+}
+
 /* C3: ambiguous positions first, then cancelled, then suppressed; what is left is to be sent. */
 static void divide(struct job *job, const struct row *row, const uint8_t *known)
 {
@@ -145,6 +149,8 @@ static void divide(struct job *job, const struct row *row, const uint8_t *known)
             continue;
         else if (row->cancelled)
             decided(job, i, OUTCOME_SKIPPED, "the run was cancelled");
+        else if (too_late(job))
+            decided(job, i, OUTCOME_SKIPPED, "too late: max_age has passed");
         else if (o->status == OUTCOME_SUPPRESSED)
             decided(job, i, OUTCOME_NONE, NULL);
         else if (m->recipients[i].fail)
@@ -155,18 +161,14 @@ static void divide(struct job *job, const struct row *row, const uint8_t *known)
     job->n_expected += job->n_work;
 }
 
-/* A retry carries only what the ledger calls deferred; anything else in it is left alone. */
-static void leave_unknown_positions(struct job *job)
+/* A retry carries what the ledger calls deferred, and nothing else. */
+static void check_retry(struct job *job)
 {
     if (job->message.attempt == 1) return;
-    for (uint32_t i = 0; i < job->message.n; i++) {
-        if (job->old_status[i]) continue;
-        log_error("ledger",
-                  "msg=\"a retry names a position without a row\" run=%" PRIu64
-                  " chunk=%u position=%u",
-                  job->message.run, job->message.chunk, job->message.recipients[i].position);
-        job->outcomes[i].status = OUTCOME_SKIPPED;
-    }
+    for (uint32_t i = 0; i < job->message.n; i++)
+        if (!job->old_status[i])
+            snprintf(job->reason, sizeof job->reason, "position %u has no earlier attempt",
+                     job->message.recipients[i].position);
 }
 
 static void reset(struct job *job)
@@ -187,8 +189,8 @@ struct err ledger_recover(struct ledger *l, struct job *job, bool *mine)
     bool untouched = row.claims <= 1 && row.attempt == 1 && row.started == 0 && row.outcomes == 0;
     if (!untouched) TRY(read_snapshot(l, job, &row));
     *mine = row.mine && row.attempt == job->message.attempt;
-    if (!*mine) return err_none();
-    leave_unknown_positions(job);
+    if (*mine) check_retry(job);
+    if (!*mine || *job->reason) return err_none();
     uint8_t *known = job->losses; /* borrowed for a moment: it starts at zero below */
     for (uint32_t i = 0; i < job->message.n; i++) known[i] = job->outcomes[i].status != 0;
     job->poison = row.claims >= LEDGER_POISON_CLAIMS;

@@ -14,6 +14,7 @@
 #include "common/start.h"
 #include "consumer/intake.h"
 #include "consumer/ledger.h"
+#include "consumer/metrics.h"
 #include "consumer/sender.h"
 
 static const char USAGE[] =
@@ -100,7 +101,17 @@ static int run(const struct settings *settings)
         db_close(db);
         return complain(&e);
     }
+    METRICS_SET(database_connected, true);
+    METRICS_SET(broker_connected, true);
+    struct metrics_server *server;
+    e = metrics_serve(settings->worker.listen, &server);
+    if (e.code) {
+        broker_close(broker);
+        db_close(db);
+        return complain(&e);
+    }
     run_threads(settings, name, db, &db_config, broker, &broker_config);
+    metrics_stop(server);
     return EXIT_SUCCESS;
 }
 

@@ -14,6 +14,7 @@
 #include "common/clock.h"
 #include "common/log.h"
 #include "consumer/job.h"
+#include "consumer/metrics.h"
 #include "consumer/run.h"
 #include "consumer/transport.h"
 
@@ -87,6 +88,7 @@ static void record(struct task *task, uint32_t index, const struct outcome *outc
         .resend = c->resend,
     };
     outcome_settle(o, &rules);
+    if (o->status < OUTCOME_STATUSES) METRICS_ADD(outcomes[o->status], 1);
     queue_push(task->transport->sender->config.to_ledger,
                (struct note){.kind = NOTE_OUTCOME, .job = job, .index = index});
 }

@@ -14,6 +14,7 @@
 #include "common/fault.h"
 #include "common/log.h"
 #include "consumer/curl_loop.h"
+#include "consumer/metrics.h"
 #include "consumer/smtp_dialogue.h"
 #include "consumer/smtp_reply.h"
 #include "consumer/transport.h"
@@ -59,10 +60,12 @@ static void close_conn(struct conn *c, enum outcome_status unanswered, bool lost
 {
     struct smtp_transport *t = c->t;
     if (c->state == CONN_CLOSED) return;
-    if (c->state == CONN_CONNECTING)
+    if (c->state == CONN_CONNECTING) {
         t->n_connecting--;
-    else
+    } else {
         t->n_open--;
+        METRICS_ADD(connections_open, -1);
+    }
     c->state = CONN_CLOSED;
     if (c->fd != CURL_SOCKET_BAD) sender_watch(t->base.sender, c->fd, 0, &c->watch);
     curl_loop_remove(t->curl, c->easy);
@@ -255,6 +258,7 @@ static void on_connected(void *private, CURLcode result)
     struct conn *c = private;
     struct smtp_transport *t = c->t;
     if (result) {
+        METRICS_ADD(connections_failed, 1);
         const char *why = c->error[0] ? c->error : curl_easy_strerror(result);
         back_off(t, "cannot connect", why, strlen(why));
         close_conn(c, OUTCOME_UNKNOWN, false, "");
@@ -268,6 +272,8 @@ static void on_connected(void *private, CURLcode result)
     c->state = CONN_OPEN;
     t->n_connecting--;
     t->n_open++;
+    METRICS_ADD(connections_open, 1);
+    METRICS_ADD(connections_opened, 1);
     c->out_pos = 0;
     c->idle_since_us = 0;
     c->want_write = false;

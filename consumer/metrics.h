@@ -1,0 +1,32 @@
+/* What a worker shows of itself: counters that any thread adds to and the HTTP endpoint reads.
+ * GET /metrics: Prometheus text; GET /healthz: 200 while broker and database are connected. */
+#ifndef MAILFLOCK_METRICS_H
+#define MAILFLOCK_METRICS_H
+
+#include <stdatomic.h>
+
+#include "common/err.h"
+#include "consumer/outcome.h"
+
+/* The only global mutable state of the consumer. */
+struct metrics {
+    atomic_ulong outcomes[OUTCOME_STATUSES]; /* as recorded, by status */
+    atomic_ulong commits, commit_us;         /* ledger transactions, and the time they took */
+    atomic_ulong chunks_claimed, chunks_ended, leases_lost;
+    atomic_ulong connections_opened, connections_failed;
+    atomic_long connections_open, chunks_in_hand, window;
+    atomic_bool broker_connected, database_connected, stopping;
+};
+extern struct metrics METRICS;
+
+#define METRICS_ADD(field, n) atomic_fetch_add_explicit(&METRICS.field, (n), memory_order_relaxed)
+#define METRICS_SET(field, n) atomic_store_explicit(&METRICS.field, (n), memory_order_relaxed)
+
+struct metrics_server;
+
+/* metrics_serve: answers on listen ("host:port"); *out is NULL where listen is "". ERR_IO where the
+ * port cannot be had. */
+struct err metrics_serve(const char *listen, struct metrics_server **out) MUST_CHECK;
+void metrics_stop(struct metrics_server *server);
+
+#endif

@@ -218,7 +218,8 @@ const struct recipient_columns *audience_columns(const struct audience *a)
 
 /* ---- reading */
 
-struct err audience_literal(struct audience *a, const char *id, struct buf *sql)
+/* Appends the id as an SQL literal that compares as the audience orders. */
+static struct err write_literal(struct audience *a, const char *id, struct buf *sql)
 {
     if (!a->order.is_int) {
         db_quote(a->db, sql, id);
@@ -253,7 +254,7 @@ struct err audience_seek(struct audience *a, const char *after)
 static struct err make_after(struct audience *a, const char *after)
 {
     buf_reset(&a->after);
-    if (after && *after) return audience_literal(a, after, &a->after);
+    if (after && *after) return write_literal(a, after, &a->after);
     buf_append_text(&a->after, a->start);
     return err_none();
 }
@@ -304,23 +305,32 @@ const char *audience_place(const struct audience *a)
     return a->last_id;
 }
 
-struct err audience_range(struct audience *a, const struct audience_range *range)
+static struct err make_range(struct audience *a, const struct audience_range *range, unsigned limit)
 {
-    TRY(audience_seek(a, range->after));
-    TRY(make_after(a, range->after));
-    make_statement(a, DERIVED_HEAD, buf_text(&a->after), CHUNK_RECIPIENTS_MAX);
+    make_statement(a, DERIVED_HEAD, buf_text(&a->after), limit);
     buf_append_text(&a->statement, DERIVED_TAIL);
     buf_append_text(&a->statement, " WHERE a.id >= ");
-    TRY(audience_literal(a, range->first, &a->statement));
+    TRY(write_literal(a, range->first, &a->statement));
     buf_append_text(&a->statement, " AND a.id <= ");
-    TRY(audience_literal(a, range->last, &a->statement));
-    if (range->among) {
-        buf_append_text(&a->statement, " AND a.id IN (");
-        buf_append(&a->statement, range->among->data, range->among->len);
-        buf_append_char(&a->statement, ')');
-    }
+    TRY(write_literal(a, range->last, &a->statement));
     buf_append_text(&a->statement, " ORDER BY a.id");
-    TRY(take_page(a, CHUNK_RECIPIENTS_MAX));
+    return err_none();
+}
+
+/* The inner SELECT reads up to a limit, and the range is complete once it gave a row behind it or
+ * came to its end: once fewer than limit are in the range. */
+struct err audience_range(struct audience *a, const struct audience_range *range)
+{
+    unsigned limit = range->recipients + 1;
+    TRY(audience_seek(a, range->after));
+    TRY(make_after(a, range->after));
+    for (;; limit *= 4) {
+        if (limit > CHUNK_RECIPIENTS_MAX) limit = CHUNK_RECIPIENTS_MAX;
+        TRY(make_range(a, range, limit));
+        TRY(take_page(a, limit));
+        if (db_rows(a->page) < limit || limit == CHUNK_RECIPIENTS_MAX) break;
+        end_page(a);
+    }
     id_order_page(&a->order);
     return err_none();
 }

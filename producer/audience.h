@@ -44,15 +44,11 @@ const char *audience_place(const struct audience *a);
 struct audience_range {
     const char *after;        /* the last id of the chunk before, NULL for the first */
     const char *first, *last; /* ids, both included */
-    const struct buf
-        *among; /* NULL, or a list for IN (...): only these ids; see audience_literal */
+    uint32_t recipients;      /* about how many there are; a guess that saves work */
 };
 
 /* audience_range: makes those rows the current page. The place of audience_page is lost: seek. */
 struct err audience_range(struct audience *a, const struct audience_range *range) MUST_CHECK;
-
-/* audience_literal: appends the id as an SQL literal that compares as the audience orders. */
-struct err audience_literal(struct audience *a, const char *id, struct buf *sql) MUST_CHECK;
 
 /* audience_row: *row borrows the next row of the page until the next call; NULL after the last.
  * ERR_INPUT, with the id before it, where a row's id is no id, is there twice, or does not ascend:

@@ -112,10 +112,11 @@ static struct err all_steps(struct publish *p)
 struct err publish_run(struct publish *p)
 {
     struct err e = all_steps(p);
-    /* A bad row says nothing against what was published before it. */
-    if (e.code == ERR_INPUT || e.code == ERR_CONFIG) {
+    /* A bad row or a signal says nothing against what is on its way. */
+    if (e.code && e.code != ERR_DB && e.code != ERR_BROKER) {
         struct err settled = publisher_settle(p->publisher);
-        if (settled.code) e = err_wrap(e, "%.100s; before that", settled.text);
+        if (settled.code && !p->publisher->cancelled)
+            e = err_wrap(settled, "%.200s, and then", e.text);
     }
     if (!p->publisher->cancelled) return e;
     p->row->control = RUN_CANCELLED;

@@ -97,8 +97,10 @@ static void take_refused(struct publisher *p, const struct broker_event *event)
     struct publisher_flight f = land(p, event->publish_tag);
     if (!f.tag) return;
     log_text(p->refusal, sizeof p->refusal, event->reason, strlen(event->reason));
-    log_warn("publisher", "msg=\"refused\" run=%" PRIu64 " chunk=%u attempt=%u reason=\"%s\"",
-             p->run, f.chunk, f.attempt, p->refusal);
+    /* One line for all that are refused together. */
+    log_write(p->missed ? LOG_LEVEL_DEBUG : LOG_LEVEL_WARN, "publisher",
+              "msg=\"refused\" run=%" PRIu64 " chunk=%u attempt=%u reason=\"%s\"", p->run, f.chunk,
+              f.attempt, p->refusal);
     p->missed = true;
 }
 

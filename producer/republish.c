@@ -9,18 +9,14 @@
 #include <string.h>
 
 #include "common/log.h"
-#include "producer/db_again.h"
+#include "producer/id_set.h"
 #include "producer/run_row.h"
+#include "producer/stop.h"
 
-enum {
-    BATCH = 50,
-    BODY_MAX = CHUNK_BODY_MAX,
-    AMONG_MAX = CHUNK_RECIPIENTS_MAX * (2 * CHUNK_ID_MAX + 4),
-    OVERDUE_AGAIN_MINUTES = 60
-};
+enum { BATCH = 50, BODY_MAX = CHUNK_BODY_MAX, OVERDUE_AGAIN_MINUTES = 60 };
 
 struct lost_chunk {
-    uint32_t no, attempt;
+    uint32_t no, attempt, recipients;
     bool has_digest, has_before;
     uint64_t digest;
     char first_id[CHUNK_ID_MAX + 1], last_id[CHUNK_ID_MAX + 1], before_id[CHUNK_ID_MAX + 1];
@@ -43,13 +39,14 @@ static struct err find_lost(const struct republish *r, enum republish_which whic
 {
     struct db_result *rows;
     *n = 0;
-    TRY(db_queryf(r->control, &rows,
-                  "SELECT c.chunk_no, c.attempt, c.digest, c.first_id, c.last_id, b.last_id"
-                  " FROM chunk c LEFT JOIN chunk b ON b.run_id=c.run_id"
-                  " AND b.chunk_no=CAST(c.chunk_no AS SIGNED)-1"
-                  " WHERE c.run_id=%" PRIu64 " AND c.chunk_no>=%u AND %s"
-                  " ORDER BY c.chunk_no LIMIT %d",
-                  r->publisher->run, from, CONDITIONS[which], BATCH));
+    TRY(db_queryf(
+        r->control, &rows,
+        "SELECT c.chunk_no, c.attempt, c.digest, c.first_id, c.last_id, b.last_id, c.recipients"
+        " FROM chunk c LEFT JOIN chunk b ON b.run_id=c.run_id"
+        " AND b.chunk_no=CAST(c.chunk_no AS SIGNED)-1"
+        " WHERE c.run_id=%" PRIu64 " AND c.chunk_no>=%u AND %s"
+        " ORDER BY c.chunk_no LIMIT %d",
+        r->publisher->run, from, CONDITIONS[which], BATCH));
     while (db_next(rows)) {
         struct lost_chunk *c = &lost[(*n)++];
         *c = (struct lost_chunk){
@@ -58,6 +55,7 @@ static struct err find_lost(const struct republish *r, enum republish_which whic
             .has_digest = db_cell(rows, 2).text != NULL,
             .digest = db_u64(rows, 2),
             .has_before = db_cell(rows, 5).text != NULL,
+            .recipients = (uint32_t)db_u64(rows, 6),
         };
         copy_id(c->first_id, db_cell(rows, 3));
         copy_id(c->last_id, db_cell(rows, 4));
@@ -67,10 +65,11 @@ static struct err find_lost(const struct republish *r, enum republish_which whic
     return err_none();
 }
 
-static struct audience_range range_of(const struct lost_chunk *c, const struct buf *among)
+static struct err read_range(const struct republish *r, const struct lost_chunk *c)
 {
-    return (struct audience_range){c->has_before ? c->before_id : NULL, c->first_id, c->last_id,
-                                   among};
+    struct audience_range range = {c->has_before ? c->before_id : NULL, c->first_id, c->last_id,
+                                   c->recipients};
+    return audience_range(r->audience, &range);
 }
 
 /* ---- attempt 1 */
@@ -79,10 +78,9 @@ static struct err write_range(const struct republish *r, const struct lost_chunk
                               struct buf *body, uint64_t *digest)
 {
     const struct recipient_columns *columns = audience_columns(r->audience);
-    struct audience_range range = range_of(c, NULL);
     const struct db_cell *row;
     *digest = chunk_digest_start();
-    TRY(audience_range(r->audience, &range));
+    TRY(read_range(r, c));
     chunk_write_start(body, r->publisher->run, c->no, c->attempt);
     for (uint32_t position = 0;; position++) {
         TRY(audience_row(r->audience, &row));
@@ -105,61 +103,70 @@ static struct err read_deferred(const struct republish *r, const struct lost_chu
                      r->publisher->run, c->no);
 }
 
-static struct err list_ids(const struct republish *r, const struct lost_chunk *c, struct buf *among)
+static void collect_ids(struct db_result *deferred, struct id_set *ids)
 {
-    struct db_result *deferred;
-    TRY(read_deferred(r, c, &deferred));
-    struct err e = err_none();
-    while (!e.code && db_next(deferred)) {
-        if (among->len) buf_append_char(among, ',');
-        e = audience_literal(r->audience, db_text(deferred, 1), among);
+    while (db_next(deferred)) {
+        struct db_cell id = db_cell(deferred, 1);
+        id_set_add(ids, id.text, id.len);
     }
-    db_result_free(deferred);
-    return e.code ? e : buf_check(among, "the list of deferred ids");
 }
 
-/* Both lists are in the order of the audience: walks them side by side. A recipient who has left
- * the audience is in the message all the same, as failed: nobody is lost. */
-static struct err merge(const struct republish *r, struct db_result *deferred, struct buf *body)
+/* Writes the deferred ones up to the row's (NULL: all the rest). One who has left the audience is
+ * in the message all the same, as failed: nobody is lost. */
+static struct err write_up_to(const struct republish *r, const struct db_cell *row,
+                              struct db_result *deferred, struct buf *body)
 {
     const struct recipient_columns *columns = audience_columns(r->audience);
-    const struct db_cell *row;
-    TRY(audience_row(r->audience, &row));
     while (db_next(deferred)) {
         struct db_cell id = db_cell(deferred, 1);
         uint32_t position = (uint32_t)db_u64(deferred, 0);
         if (row && row[columns->id].len == id.len &&
             memcmp(row[columns->id].text, id.text, id.len) == 0) {
             recipient_write(body, position, columns, row);
-            TRY(audience_row(r->audience, &row));
-        } else {
-            recipient_write_failed(body, position, id, db_cell(deferred, 2),
-                                   "the recipient is no longer in the audience");
+            return err_none();
         }
+        recipient_write_failed(body, position, id, db_cell(deferred, 2),
+                               "the recipient is no longer in the audience");
     }
     if (!row) return err_none();
-    return err_make(ERR_STATE, 0, "the audience has changed the order of its ids");
+    return err_make(ERR_STATE, 0, "the ids of the audience have changed their order");
+}
+
+/* Both the range and the deferred are in the order of the audience: walks them side by side. */
+static struct err merge(const struct republish *r, const struct id_set *ids,
+                        struct db_result *deferred, struct buf *body)
+{
+    unsigned id = audience_columns(r->audience)->id;
+    const struct db_cell *row;
+    do {
+        TRY(audience_row(r->audience, &row));
+        if (!row || id_set_has(ids, row[id].text, row[id].len))
+            TRY(write_up_to(r, row, deferred, body));
+    } while (row);
+    return err_none();
 }
 
 static struct err write_deferred(const struct republish *r, const struct lost_chunk *c,
                                  struct buf *body)
 {
-    struct buf among;
+    struct id_set ids;
     struct db_result *deferred = NULL;
-    buf_init(&among, AMONG_MAX);
-    struct err e = list_ids(r, c, &among);
-    if (!e.code && !among.len) buf_append_text(&among, "NULL");
-    struct audience_range range = range_of(c, &among);
-    if (!e.code) e = audience_range(r->audience, &range);
-    if (!e.code) e = read_deferred(r, c, &deferred);
+    id_set_init(&ids);
+    struct err e = read_deferred(r, c, &deferred);
+    if (!e.code) {
+        collect_ids(deferred, &ids);
+        db_result_free(deferred);
+        e = read_deferred(r, c, &deferred);
+    }
+    if (!e.code) e = read_range(r, c);
     if (!e.code) {
         chunk_write_start(body, r->publisher->run, c->no, c->attempt);
-        e = merge(r, deferred, body);
+        e = merge(r, &ids, deferred, body);
         chunk_write_end(body, c->digest);
     }
     if (!e.code) e = buf_check(body, "the message of a chunk's deferred recipients");
     db_result_free(deferred);
-    buf_fini(&among);
+    id_set_fini(&ids);
     return e;
 }
 
@@ -206,6 +213,7 @@ static struct err publish_all(const struct republish *r, enum republish_which wh
     for (uint32_t from = 0;; from = lost[found - 1].no + 1) {
         TRY(find_lost(r, which, from, lost, &found));
         for (unsigned i = 0; i < found; i++) {
+            if (stop_requested()) return err_make(ERR_STATE, 0, "stopped by a signal");
             struct err e = publish(r, &lost[i], body, n);
             if (e.code) return err_wrap(e, "chunk %u", lost[i].no);
             if (which != REPUBLISH_PLANNED) TRY(postpone(r, &lost[i]));

@@ -1,0 +1,151 @@
+"""mailflock-producer when something happens in the middle of a run."""
+
+import re
+import unittest
+
+from broker_fixture import Proxy
+from harness import Stage, wait_until
+from producer_fixture import AT, LANE, SLOW, ProducerTestCase, audience, messages
+
+
+class TroubleTest(ProducerTestCase):
+    def test_killed_in_the_middle_it_goes_on_where_it_was(self):
+        with Stage(recipients=20000, campaign=audience(SLOW, chunk=50)) as stage:
+            self.start_slow(stage).kill()
+            before = stage.value("SELECT COUNT(*) FROM chunk")
+            self.assertLess(before, 400)
+            stage.campaign("welcome", {"audience": {"chunk": 50}})
+            # The server may take a moment to notice that the lock's owner is gone.
+            wait_until(lambda: stage.run_program("mailflock-producer", "run", "welcome", "--at", AT,
+                                                 code=None).returncode == 0, 20, "the lock")
+            self.assert_whole(stage, 20000, messages(stage))
+
+    def test_planned_chunks_are_published_from_their_range(self):
+        with Stage(recipients=1000) as stage:
+            self.run_at(stage)
+            first = messages(stage)
+            stage.execute("UPDATE chunk SET state='planned' WHERE chunk_no IN (0, 4, 9)")
+            stage.execute("DELETE FROM subscriber WHERE id BETWEEN 401 AND 500")
+            stage.execute("UPDATE run SET publishing='open', published_at=NULL")
+            self.assertIn("published=3", self.run_at(stage))
+            again = messages(stage)
+            self.assertEqual([m["chunk"] for m in again], [0, 4, 9])
+            self.assertEqual((again[0], again[2]), (first[0], first[9]))
+            self.assertEqual(again[1]["recipients"], [])
+            self.assertEqual(self.states(stage), {"queued": 10})
+
+    def test_a_consumers_state_is_not_overwritten(self):
+        with Stage(recipients=300) as stage:
+            self.run_at(stage)
+            stage.execute("UPDATE chunk SET state='planned' WHERE chunk_no=1")
+            stage.execute("UPDATE chunk SET state='done' WHERE chunk_no=2")
+            stage.execute("UPDATE run SET publishing='open'")
+            self.run_at(stage)
+            self.assertEqual([r[0] for r in stage.rows("SELECT state FROM chunk ORDER BY chunk_no")],
+                             ["queued", "queued", "done"])
+
+    def test_two_producers_at_once(self):
+        with Stage(recipients=20000, campaign=audience(SLOW)) as stage:
+            first = self.start_slow(stage)
+            error = self.run_at(stage, code=1)
+            self.assertIn("another producer is publishing this run", error)
+            self.assertEqual(first.wait(), 0, first.text())
+            self.assert_whole(stage, 20000, messages(stage))
+
+    def test_chunk_rows_of_another_producer_stop_it(self):
+        with Stage(recipients=20000, campaign=audience(SLOW)) as stage:
+            producer = self.start_slow(stage)
+            stage.execute("INSERT INTO chunk (run_id, chunk_no, first_id, last_id, recipients) "
+                          "VALUES (1, 180, '1', '1', 1)")
+            self.assertEqual(producer.wait(), 1)
+            self.assertIn("another producer is at work", producer.text())
+
+    def test_a_signal_ends_it_after_the_page(self):
+        with Stage(recipients=20000, campaign=audience(SLOW)) as stage:
+            producer = self.start_slow(stage)
+            self.assertEqual(producer.stop(), 1)
+            self.assertIn("stopped by a signal", producer.text())
+            self.assertEqual(list(self.states(stage)), ["queued"])
+            go_on = re.search(r'go_on="mailflock-producer run welcome --at (\S+)"', producer.text())
+            found = messages(stage)
+            stage.campaign("welcome", {})
+            self.run_at(stage, at=go_on[1])
+            self.assert_whole(stage, 20000, found + messages(stage))
+
+    def test_a_cancelled_run_is_published_no_further(self):
+        with Stage(recipients=20000, campaign=audience(SLOW)) as stage:
+            producer = self.start_slow(stage)
+            stage.execute("UPDATE run SET control='cancelled'")
+            self.assertEqual(producer.wait(), 0, producer.text())
+            self.assertIn("cancelled: publishing stopped", producer.text())
+            self.assertLess(stage.value("SELECT COUNT(*) FROM chunk"), 200)
+            self.assertIn("cancelled: nothing to do", self.run_at(stage))
+            self.assertEqual(stage.value("SELECT publishing FROM run"), "open")
+
+    def test_a_paused_run_is_published(self):
+        with Stage(recipients=20000, campaign=audience(SLOW)) as stage:
+            producer = self.start_slow(stage)
+            stage.execute("UPDATE run SET control='paused'")
+            self.assertEqual(producer.wait(), 0, producer.text())
+            self.assert_whole(stage, 20000, messages(stage))
+
+    def test_a_lost_database_connection_ends_the_attempt(self):
+        with Stage(recipients=20000, campaign=audience(SLOW)) as stage:
+            producer = self.start_slow(stage)
+            for (connection,) in stage.rows(
+                    "SELECT id FROM information_schema.processlist WHERE db=%s AND id<>CONNECTION_ID()",
+                    stage.database):
+                try:
+                    stage.execute(f"KILL {connection}")
+                except Exception as e:
+                    if e.args[0] != 1094:  # it was gone already
+                        raise
+            self.assertEqual(producer.wait(), 1, producer.text())
+            self.assertIn("stays open", producer.text())
+            stage.campaign("welcome", {})
+            self.run_at(stage)
+            self.assert_whole(stage, 20000, messages(stage))
+
+    def test_a_lost_broker_connection_is_replaced(self):
+        with Stage(recipients=20000, campaign=audience(SLOW, chunk=20)) as stage:
+            producer = self.start_slow(stage)
+            wait_until(lambda: stage.management.connections(), 30, "the connection to be listed")
+            self.assertTrue(producer.alive)
+            stage.management.close_connections()
+            stage._amqp = None
+            self.assertEqual(producer.wait(), 0, producer.text())
+            self.assertIn("lost the broker, connecting again", producer.text())
+            self.assert_whole(stage, 20000, messages(stage))
+
+    def test_a_dead_link_to_the_broker_is_replaced(self):
+        with Stage(recipients=20000, campaign=audience(SLOW, chunk=20)) as stage:
+            proxy = Proxy()
+            self.addCleanup(proxy.close)
+            stage.write_config(broker={"port": proxy.port, "heartbeat": "1s", "connect_timeout": "1s"})
+            producer = self.start_slow(stage)
+            proxy.stalled.set()
+            wait_until(lambda: "lost the broker" in producer.text(), 30, "the loss to be noticed")
+            proxy.stalled.clear()
+            self.assertEqual(producer.wait(), 0, producer.text())
+            self.assert_whole(stage, 20000, messages(stage))
+
+    def test_refused_chunks_stay_planned(self):
+        with Stage(recipients=20000, campaign=audience(SLOW)) as stage:
+            producer = self.start_slow(stage)
+            wait_until(lambda: stage.ready(LANE), 10, "messages")
+            found = messages(stage)
+            stage.delete_queue(LANE)
+            self.assertEqual(producer.wait(), 1, producer.text())
+            self.assertRegex(producer.text(), r"RabbitMQ refuses chunks of run 1: .*no queue is bound")
+            states = self.states(stage)
+            self.assertGreater(states["planned"], 0)
+            lost = stage.rows("SELECT chunk_no FROM chunk WHERE state='queued'")
+            # What was in the queue went with it: the operator deleted it. All else is published.
+            stage.execute("UPDATE chunk SET state='planned'")
+            stage.campaign("welcome", {})
+            self.run_at(stage)
+            self.assertTrue(lost)
+            self.assert_whole(stage, 20000, found + messages(stage))
+
+if __name__ == "__main__":
+    unittest.main(verbosity=2)

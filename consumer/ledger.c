@@ -24,6 +24,8 @@ static void to_sender(struct ledger *l, enum note_kind kind, struct job *job, ui
 void ledger_arrived(struct job *job, uint32_t index)
 {
     job->arrived[job->n_arrived++] = index;
+    uint8_t status = job->outcomes[index].status;
+    if (status < OUTCOME_STATUSES) METRICS_ADD(outcomes[status], 1);
 }
 
 static void forget(struct ledger *l, const struct job *job)
@@ -236,6 +238,7 @@ static void *ledger_main(void *arg)
 {
     struct ledger *l = arg;
     struct note notes[NOTES_AT_ONCE];
+    pthread_setname_np(pthread_self(), "ledger");
     while (!(l->stop_until_us && (l->n_jobs == 0 || given_up(l)))) {
         bool work = any_wants_commit(l) || next_received(l);
         queue_wait(l->config.inbox, work ? 0 : l->n_jobs ? 200 : 1000);

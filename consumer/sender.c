@@ -14,7 +14,6 @@
 #include "common/clock.h"
 #include "common/log.h"
 #include "consumer/job.h"
-#include "consumer/metrics.h"
 #include "consumer/run.h"
 #include "consumer/transport.h"
 
@@ -88,7 +87,6 @@ static void record(struct task *task, uint32_t index, const struct outcome *outc
         .resend = c->resend,
     };
     outcome_settle(o, &rules);
-    if (o->status < OUTCOME_STATUSES) METRICS_ADD(outcomes[o->status], 1);
     queue_push(task->transport->sender->config.to_ledger,
                (struct note){.kind = NOTE_OUTCOME, .job = job, .index = index});
 }
@@ -293,6 +291,7 @@ static void *sender_main(void *arg)
     struct sender *s = arg;
     struct epoll_event events[EVENTS_AT_ONCE];
     int64_t next_tick_us = 0;
+    pthread_setname_np(pthread_self(), "sender");
     while (!s->stopping) {
         int n = epoll_wait(s->epoll_fd, events, EVENTS_AT_ONCE, TICK_US / 1000);
         for (int i = 0; i < n; i++) {

@@ -1,21 +1,21 @@
 # shellcheck shell=bash
-# ./dev build: configures and compiles with CMake.
+# ./dev build: configures and compiles with CMake. Each variant has a directory of its own.
 
 cmd_build() {
-    case $# in
-    0) with_lock build build_into build ;;
-    1)
-        [[ $1 == --asan ]] || usage_error "build knows only --asan, got '$1'"
-        with_lock build build_into build-asan -DMAILFLOCK_SANITIZE=address,undefined
-        ;;
-    *) usage_error "build takes at most one argument" ;;
+    (($# <= 1)) || usage_error "build takes at most one argument"
+    case ${1-} in
+    '') with_lock build build_into build all ;;
+    --asan) with_lock build build_into build-asan all -DMAILFLOCK_SANITIZE=address,undefined ;;
+    --tsan) with_lock build build_into build-tsan mailflock-consumer -DMAILFLOCK_SANITIZE=thread ;;
+    --faults) with_lock build build_into build-faults mailflock-consumer -DMAILFLOCK_FAULTS=ON ;;
+    *) usage_error "build knows --asan, --tsan and --faults, got '$1'" ;;
     esac
 }
 
-# build_into NAME [CMAKE_OPTION...]
+# build_into NAME TARGET [CMAKE_OPTION...]
 build_into() {
-    local dir=$STATE/$1
-    shift
+    local dir=$STATE/$1 target=$2
+    shift 2
     cmake -S "$ROOT" -B "$dir" -DCMAKE_BUILD_TYPE=RelWithDebInfo -DCMAKE_COMPILE_WARNING_AS_ERROR=ON "$@"
-    cmake --build "$dir" -j "$(nproc)"
+    cmake --build "$dir" -j "$(nproc)" --target "$target"
 }

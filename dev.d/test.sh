@@ -18,7 +18,8 @@ cmd_test() {
     cmd_build
     heading up
     cmd_up
-    heading "build with sanitizers"
+    heading "build the variants for tests: fault points, sanitizers"
+    cmd_build --faults
     cmd_build --asan
     check "unit tests" unit_tests build
     check "system tests and the rest" system_tests build
@@ -50,7 +51,7 @@ unit_tests() {
 # system_tests BUILD: all others, with the services of ./dev up.
 system_tests() {
     # shellcheck source=/dev/null
-    (. "$STATE/env" && MF_BUILD=$STATE/$1 run_ctest "$1" -LE unit)
+    (. "$STATE/env" && MF_BUILD=$STATE/$1 MF_BUILD_FAULTS=$STATE/build-faults run_ctest "$1" -LE unit)
 }
 
 run_ctest() {

@@ -1,4 +1,6 @@
 /* The placeholders of audience SQL, the order of ids, the producer's command line. */
+#include <fcntl.h>
+#include <getopt.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdbool.h>
@@ -6,6 +8,7 @@
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -154,6 +157,19 @@ static void integers_are_told_from_texts(void **state)
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) assert_false(id_order_is_int(bad[i]));
 }
 
+/* options_read with what it says thrown away. */
+static bool read_quietly(int argc, char **argv, struct options *got)
+{
+    int own = dup(STDERR_FILENO), nowhere = open("/dev/null", O_WRONLY);
+    assert_true(own >= 0 && nowhere >= 0 && dup2(nowhere, STDERR_FILENO) >= 0);
+    optind = 0; /* glibc: begin anew */
+    bool good = options_read(argc, argv, got);
+    assert_true(dup2(own, STDERR_FILENO) >= 0);
+    close(own);
+    close(nowhere);
+    return good;
+}
+
 static void the_command_line_is_read(void **state)
 {
     (void)state;
@@ -185,16 +201,13 @@ static void the_command_line_is_read(void **state)
         {"-h", true, {.command = OPTIONS_HELP}},
         {"--help-config", true, {.command = OPTIONS_HELP_CONFIG}},
     };
-    assert_non_null(freopen("/dev/null", "w", stderr));
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         char copy[100], *argv[12] = {"mailflock-producer"}, *rest = copy;
         int argc = 1;
         snprintf(copy, sizeof copy, "%s", rows[i].words);
         while (rest && *rest) argv[argc++] = strsep(&rest, " ");
         struct options got;
-        extern int optind;
-        optind = 0;
-        bool good = options_read(argc, argv, &got);
+        bool good = read_quietly(argc, argv, &got);
         const struct options *want = &rows[i].want;
         if (good != rows[i].good) fail_msg("'%s': %s", rows[i].words, good ? "taken" : "refused");
         if (!good) continue;

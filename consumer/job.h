@@ -58,6 +58,7 @@ struct job {
     int copy_delay_s;    /* delay queue for the copy, once given back or abandoned */
     struct {             /* the transaction under way */
         bool in;
+        bool fenced; /* it did not match: somebody else's now */
         uint32_t arrived, started, granted;
         int end; /* enum ledger_end */
     } txn;

@@ -47,9 +47,11 @@ void ledger_over(struct ledger *l, struct job *job, enum note_kind kind, int del
 static void end_if_free(struct ledger *l, struct job *job)
 {
     if (job->with_sender || job->retry_pending) return;
-    if (job->state == JOB_ABANDONED) /* C10: a copy stands for the message before its ack */
+    if (job->state == JOB_ABANDONED) {
+        ledger_report_late(l, job);
+        /* PROTOCOL C10: a copy stands for the message before its ack */
         ledger_over(l, job, NOTE_COPY, job->copy_delay_s);
-    else if (job->state == JOB_ENDED && job->txn.end == LEDGER_STUCK)
+    } else if (job->state == JOB_ENDED && job->txn.end == LEDGER_STUCK)
         ledger_over(l, job, NOTE_DEAD, 0);
     else if (job->state == JOB_ENDED && job->txn.end == LEDGER_RELEASE)
         ledger_over(l, job, NOTE_COPY, job->copy_delay_s);
@@ -62,6 +64,7 @@ void ledger_fenced_off(struct ledger *l, struct job *job)
     log_warn("ledger",
              "msg=\"lease lost, the chunk is somebody else's\" run=%" PRIu64 " chunk=%u attempt=%u",
              job->message.run, job->message.chunk, job->message.attempt);
+    job->txn.fenced = false;
     job_set_state(job, JOB_ABANDONED);
     METRICS_ADD(leases_lost, 1);
     job->copy_delay_s = start_lease_s(l->config.settings);
@@ -193,6 +196,19 @@ bool ledger_reconnect(struct ledger *l)
     }
 }
 
+/* The server ends a session that is idle for a lease, so that a dead worker's transaction stalls
+ * nobody (C5); a living one says something in between. */
+static void keep_alive(struct ledger *l)
+{
+    int64_t now = clock_boot_us();
+    if (!l->db || now - l->kept_alive_us < l->lease_us / 3) return;
+    l->kept_alive_us = now;
+    struct err e = db_exec_text(l->db, "DO 0", NULL);
+    if (!e.code) return;
+    log_warn("ledger", "msg=\"database connection lost\" err=\"%s\"", e.text);
+    ledger_reconnect(l);
+}
+
 static struct job *next_received(const struct ledger *l)
 {
     for (int i = 0; i < l->n_jobs; i++)
@@ -250,6 +266,7 @@ static void *ledger_main(void *arg)
         claim_received(l);
         if (any_wants_commit(l)) ledger_commit(l);
         obey_control(l);
+        keep_alive(l);
     }
     queue_push(l->config.to_broker, (struct note){.kind = NOTE_STOP});
     return NULL;

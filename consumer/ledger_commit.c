@@ -300,22 +300,28 @@ static struct err insert_suppressions(struct ledger *l)
     return err_none();
 }
 
-static void leave_group(struct ledger *l, struct job *job)
+/* What follows from it has to wait for the transaction's end. */
+static void leave_group(struct job *job)
 {
     job->txn.in = false;
-    ledger_fenced_off(l, job);
+    job->txn.fenced = true;
+}
+
+static void abandon_fenced(struct ledger *l)
+{
+    for (int n = l->n_jobs - 1; n >= 0; n--)
+        if (l->jobs[n]->txn.fenced) ledger_fenced_off(l, l->jobs[n]);
 }
 
 /* All statements but COMMIT. A chunk that does not match leaves the group, alone. */
 static struct err run_statements(struct ledger *l)
 {
     TRY(db_exec_text(l->db, "BEGIN", NULL));
-    for (int n = 0; n < l->n_jobs;) {
+    for (int n = 0; n < l->n_jobs; n++) {
         struct job *job = l->jobs[n];
         bool matched = true;
         if (job->txn.in) TRY(update_chunk(l, job, &matched));
-        if (!matched) leave_group(l, job);
-        if (n < l->n_jobs && l->jobs[n] == job) n++; /* it may have left the list */
+        if (!matched) leave_group(job);
     }
     TRY(insert_deliveries(l));
     return insert_suppressions(l);
@@ -344,7 +350,7 @@ static struct err resync(struct ledger *l, struct job *job, bool *applied)
                   (job->txn.end == LEDGER_STUCK && stuck) ||
                   (job->txn.end == LEDGER_BUMP && attempt == job->message.attempt + 1) ||
                   (job->txn.end == LEDGER_RELEASE && is_free));
-    if (!*applied && !(mine && seq == job->seq)) leave_group(l, job);
+    if (!*applied && !(mine && seq == job->seq)) leave_group(job);
     return err_none();
 }
 
@@ -393,7 +399,7 @@ static uint32_t outcomes_in_group(const struct ledger *l)
     return n;
 }
 
-void ledger_commit(struct ledger *l)
+static void commit_group(struct ledger *l)
 {
     int64_t began_us = clock_boot_us();
     group(l);
@@ -420,4 +426,10 @@ void ledger_commit(struct ledger *l)
     METRICS_ADD(commits, 1);
     METRICS_ADD(commit_us, (unsigned long)(ended_us - began_us));
     applied_all(l);
+}
+
+void ledger_commit(struct ledger *l)
+{
+    commit_group(l);
+    abandon_fenced(l);
 }

@@ -29,7 +29,7 @@ struct ledger {
     struct buf sql;
     struct window window;
     int64_t lease_us;
-    int64_t control_read_us;
+    int64_t control_read_us, kept_alive_us;
     int64_t stop_until_us; /* 0 = not stopping; CLOCK_BOOTTIME until which replies are awaited */
     int64_t second;        /* the time that second_text shows */
     char second_text[20];
@@ -71,6 +71,9 @@ void ledger_arrived(struct job *job, uint32_t index);
 /* ledger_committed, ledger_fenced_off: what a transaction came to, for one job. */
 void ledger_committed(struct ledger *l, struct job *job);
 void ledger_fenced_off(struct ledger *l, struct job *job);
+
+/* ledger_report_late: PROTOCOL C12, for an abandoned job with replies that came too late. */
+void ledger_report_late(struct ledger *l, const struct job *job);
 
 /* ledger_over: passes a job that nobody else knows to the broker thread. */
 void ledger_over(struct ledger *l, struct job *job, enum note_kind kind, int delay_s);

@@ -186,7 +186,8 @@ static struct err read_root(const cJSON *root, struct chunk_message *out)
     return copy_recipients(root, out);
 }
 
-/* The deepest nesting of brackets outside strings; bounds the recursion of everything behind it. */
+/* The deepest nesting of brackets outside strings, which bounds the recursion of everything behind
+ * it; -1 where a string holds a NUL, which cJSON would take for its end. */
 static int json_depth(const char *text, size_t len)
 {
     int depth = 0, deepest = 0;
@@ -194,6 +195,7 @@ static int json_depth(const char *text, size_t len)
     for (size_t i = 0; i < len; i++) {
         char c = text[i];
         if (in_string) {
+            if (c == '\0' || (len - i > 5 && memcmp(text + i, "\\u0000", 6) == 0)) return -1;
             if (c == '\\')
                 i++;
             else if (c == '"')
@@ -209,6 +211,19 @@ static int json_depth(const char *text, size_t len)
     return deepest;
 }
 
+/* One JSON document and nothing behind it, or NULL; *end is then where it goes wrong. */
+static cJSON *parse(const char *text, size_t len, const char **end)
+{
+    *end = text;
+    cJSON *root = cJSON_ParseWithLengthOpts(text, len, end, false);
+    for (const char *p = *end; root && p < text + len; p++) {
+        if (strchr(" \t\r\n", *p) && *p) continue;
+        cJSON_Delete(root);
+        root = NULL;
+    }
+    return root;
+}
+
 struct err chunk_decode(const void *body, size_t len, struct chunk_message *out)
 {
     *out = (struct chunk_message){0};
@@ -220,12 +235,11 @@ struct err chunk_decode(const void *body, size_t len, struct chunk_message *out)
     if (depth > CHUNK_VARS_DEPTH_MAX + 3)
         return err_make(ERR_TOO_BIG, 0, "chunk message: vars nested deeper than %d",
                         CHUNK_VARS_DEPTH_MAX);
-    const char *end = NULL;
-    cJSON *root = cJSON_ParseWithLengthOpts(body, len, &end, false);
-    if (!root) {
-        long at = end ? (long)(end - (const char *)body) : 0;
-        return err_make(ERR_INPUT, 0, "chunk message: not JSON at byte %ld of %zu", at, len);
-    }
+    const char *end;
+    cJSON *root = parse(body, len, &end);
+    if (!root)
+        return err_make(ERR_INPUT, 0, "chunk message: not JSON at byte %td of %zu",
+                        end ? end - (const char *)body : 0, len);
     arena_init(&out->arena, ARENA_MAX);
     struct err e = read_root(root, out);
     cJSON_Delete(root);
@@ -244,11 +258,9 @@ bool chunk_json_valid(const char *text, size_t len)
 {
     int depth = json_depth(text, len);
     if (depth < 0 || depth > CHUNK_VARS_DEPTH_MAX) return false;
-    const char *end = NULL;
-    cJSON *root = cJSON_ParseWithLengthOpts(text, len, &end, false);
-    bool whole = root != NULL;
-    for (; whole && end < text + len; end++)
-        if (!strchr(" \t\r\n", *end)) whole = false;
+    const char *end;
+    cJSON *root = parse(text, len, &end);
+    bool valid = root != NULL;
     cJSON_Delete(root);
-    return whole;
+    return valid;
 }

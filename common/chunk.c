@@ -257,7 +257,7 @@ void chunk_fini(struct chunk_message *m)
 bool chunk_json_valid(const char *text, size_t len)
 {
     int depth = json_depth(text, len);
-    if (depth < 0 || depth > CHUNK_VARS_DEPTH_MAX) return false;
+    if (depth < 0 || depth >= CHUNK_VARS_DEPTH_MAX) return false;
     const char *end;
     cJSON *root = parse(text, len, &end);
     bool valid = root != NULL;

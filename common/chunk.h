@@ -68,7 +68,8 @@ void chunk_write_end(struct buf *b, uint64_t digest);
 bool chunk_write_text(struct buf *b, const char *text, size_t len);
 /* chunk_write_value: any value as JSON. */
 void chunk_write_value(struct buf *b, const struct value *v);
-/* chunk_json_valid: whether text is one JSON document no deeper than CHUNK_VARS_DEPTH_MAX. */
+/* chunk_json_valid: whether text is one JSON document that may stand as a variable: with the map of
+ * variables around it, no deeper than CHUNK_VARS_DEPTH_MAX. */
 bool chunk_json_valid(const char *text, size_t len);
 
 /* chunk_message_id: "run/chunk/attempt". */

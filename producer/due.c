@@ -31,9 +31,9 @@ static struct err find_runs(struct db *db, uint64_t ids[RUNS_MAX], unsigned *n)
     struct db_result *r;
     *n = 0;
     TRY(db_queryf(db, &r,
-                  "SELECT r.id FROM run r WHERE r.completed_at IS NULL AND r.control<>'cancelled'"
+                  "SELECT r.id FROM run r WHERE r.completed_at IS NULL"
                   " AND ((r.publishing='open' AND r.created_at < UTC_TIMESTAMP(6) - INTERVAL 10 "
-                  "SECOND) OR (r.publishing='done' AND r.control='go' AND EXISTS"
+                  "SECOND) OR (r.publishing='done' AND r.control<>'paused' AND EXISTS"
                   " (SELECT 1 FROM chunk c WHERE c.run_id=r.id AND " REPUBLISH_OVERDUE_SINCE(
                       "0 SECOND") ")))"
                                   " ORDER BY r.id LIMIT %d",
@@ -56,6 +56,16 @@ static struct err republish_overdue(struct visit *v, uint64_t *n)
     return publisher_settle(&v->publisher);
 }
 
+/* A cancelled run is read no further, but what was planned goes out all the same: a worker skips
+ * it, recipient by recipient, so that everybody is accounted for. */
+static void finish_cancelled(struct visit *v)
+{
+    if (v->row.control != RUN_CANCELLED) return;
+    v->row.control = RUN_GO;
+    v->row.audience_over = true;
+    v->publisher.despite_cancel = true;
+}
+
 static struct err work(struct visit *v, struct buf *out)
 {
     char iso[CLOCK_ISO_SIZE];
@@ -64,6 +74,7 @@ static struct err work(struct visit *v, struct buf *out)
     TRY(run_open_audience(v->settings, &v->campaign, v->row.scheduled_s, &v->audience));
     TRY(publisher_open(&v->publisher, v->settings, v->control, &v->row.content));
     v->publisher.run = v->row.id;
+    finish_cancelled(v);
     struct publish p = {v->control, v->audience, &v->publisher, &v->row,
                         (uint32_t)v->campaign.audience.chunk_size};
     if (v->row.published)

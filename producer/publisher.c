@@ -135,7 +135,7 @@ static struct err take_event(struct publisher *p, int timeout_ms, bool *none)
 static struct err look_at_control(struct publisher *p, int64_t now_us)
 {
     struct run_row row = {.id = p->run};
-    if (now_us - p->looked_us < LOOK_EVERY_US) return err_none();
+    if (p->despite_cancel || now_us - p->looked_us < LOOK_EVERY_US) return err_none();
     p->looked_us = now_us;
     TRY(run_row_refresh(p->control, &row));
     if (row.control != RUN_CANCELLED) return err_none();

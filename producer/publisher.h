@@ -37,6 +37,7 @@ struct publisher {
     bool missed;                         /* something was refused or lost: it is planned still */
     char refusal[PUBLISHER_REASON_SIZE]; /* why the last refused one was refused, or "" */
     bool cancelled;                      /* the run was cancelled while waiting */
+    bool despite_cancel;                 /* a cancelled run's rest: go on */
     int64_t looked_us, stop_seen_us, wait_since_us;
 };
 

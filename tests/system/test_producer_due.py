@@ -45,6 +45,19 @@ class DueTest(ProducerTestCase):
             self.due(stage)
             self.assertEqual([m["chunk"] for m in messages(stage)], [1, 2])
 
+    def test_due_lets_workers_skip_what_a_cancelled_run_had_planned(self):
+        with Stage(recipients=300) as stage:
+            self.run_at(stage)
+            messages(stage)
+            stage.execute("UPDATE run SET publishing='open', published_at=NULL, control='cancelled', "
+                          "created_at=created_at - INTERVAL 1 MINUTE")
+            stage.execute("UPDATE chunk SET state='planned'")
+            self.assertIn("published=3", self.due(stage))
+            stage.start_consumer()
+            wait_until(lambda: stage.counts(1)["skipped"] == 300, 20, "all to be skipped")
+            self.assertIn("completed=1", self.due(stage))
+            stage.assert_balanced(1)
+
     def test_due_publishes_only_the_deferred_of_a_later_attempt(self):
         with Stage(recipients=200) as stage:
             self.run_at(stage)

@@ -32,7 +32,7 @@ bool buf_reserve_slow(struct buf *b, size_t len)
     size_t cap = b->cap ? b->cap : 256;
     while (cap < b->len + len) cap *= 2;
     if (cap > b->max) cap = b->max;
-    b->data = mem_resize(b->data, cap);
+    b->data = mem_resize(b->data, cap + 1); /* and a NUL */
     b->cap = cap;
     return true;
 }
@@ -49,7 +49,7 @@ void buf_append_format(struct buf *b, const char *format, ...)
         b->too_big = true;
     } else if ((size_t)len < sizeof small) {
         buf_append(b, small, (size_t)len);
-    } else if (buf_reserve(b, (size_t)len + 1)) {
+    } else if (buf_reserve(b, (size_t)len)) {
         vsnprintf(b->data + b->len, (size_t)len + 1, format, again);
         b->len += (size_t)len;
     }
@@ -67,7 +67,7 @@ void buf_append_u64(struct buf *b, unsigned long long value)
 
 const char *buf_text(struct buf *b)
 {
-    if (b->len == b->cap) b->data = mem_resize(b->data, b->cap += 1);
+    if (!b->data) b->data = mem_resize(NULL, 1);
     b->data[b->len] = '\0';
     return b->data;
 }

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "common/chunk.h"
+#include "common/encode.h"
 
 /* FNV-1a, 64 bits (Fowler, Noll, Vo; RFC 9923): enough to tell two readings of an audience apart.
  */
@@ -60,20 +61,6 @@ void chunk_write_end(struct buf *b, uint64_t digest)
     buf_append_format(b, "],\"digest\":\"%016" PRIx64 "\"}", digest);
 }
 
-/* The length of the UTF-8 sequence at p (RFC 3629: no surrogates, no overlong forms), or 0. */
-static size_t utf8_len(const unsigned char *p, size_t left)
-{
-    if (p[0] < 0x80) return 1;
-    size_t n = p[0] >= 0xf0 ? 4 : p[0] >= 0xe0 ? 3 : 2;
-    if (p[0] < 0xc2 || p[0] > 0xf4 || left < n) return 0;
-    for (size_t i = 1; i < n; i++)
-        if ((p[i] & 0xc0) != 0x80) return 0;
-    if ((p[0] == 0xe0 && p[1] < 0xa0) || (p[0] == 0xed && p[1] > 0x9f) ||
-        (p[0] == 0xf0 && p[1] < 0x90) || (p[0] == 0xf4 && p[1] > 0x8f))
-        return 0;
-    return n;
-}
-
 static void write_escaped(struct buf *b, unsigned char c)
 {
     switch (c) {
@@ -99,29 +86,17 @@ static void write_escaped(struct buf *b, unsigned char c)
 
 bool chunk_write_text(struct buf *b, const char *text, size_t len)
 {
-    size_t start = b->len, run_at = 0, i = 0;
+    size_t done = 0;
+    if (memchr(text, '\0', len) || !encode_utf8_valid(text, len)) return false;
     buf_append_char(b, '"');
-    while (i < len) {
+    for (size_t i = 0; i < len; i++) {
         unsigned char c = (unsigned char)text[i];
-        if (c >= 0x20 && c < 0x80 && c != '"' && c != '\\') {
-            i++;
-        } else if (c >= 0x80) {
-            size_t n = utf8_len((const unsigned char *)text + i, len - i);
-            if (!n) {
-                if (!b->too_big) b->len = start;
-                return false;
-            }
-            i += n;
-        } else if (!c) {
-            if (!b->too_big) b->len = start;
-            return false;
-        } else {
-            buf_append(b, text + run_at, i - run_at);
-            write_escaped(b, c);
-            run_at = ++i;
-        }
+        if (c >= 0x20 && c != '"' && c != '\\') continue;
+        buf_append(b, text + done, i - done);
+        write_escaped(b, c);
+        done = i + 1;
     }
-    buf_append(b, text + run_at, len - run_at);
+    buf_append(b, text + done, len - done);
     buf_append_char(b, '"');
     return true;
 }

@@ -1,6 +1,7 @@
 /* Values of a configuration: parsing them, checking them against their key, and saying what would
  * be right. Knows nothing of files and the environment. */
 #include "common/config_value.h"
+#include "common/encode.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -292,27 +293,7 @@ void conf_value_free(const struct conf_key *key, void *field)
     }
 }
 
-/* The length of the well-formed sequence at p, 0 for none (Unicode 15, table 3-7). */
-static size_t utf8_sequence(const unsigned char *p, size_t len)
-{
-    if (p[0] < 0x80) return p[0] != 0;
-    size_t need = p[0] >= 0xf0 ? 4 : p[0] >= 0xe0 ? 3 : 2;
-    if (p[0] < 0xc2 || p[0] > 0xf4 || len < need) return 0;
-    for (size_t i = 1; i < need; i++)
-        if ((p[i] & 0xc0) != 0x80) return 0;
-    if (p[0] == 0xe0 && p[1] < 0xa0) return 0;
-    if (p[0] == 0xed && p[1] > 0x9f) return 0;
-    if (p[0] == 0xf0 && p[1] < 0x90) return 0;
-    if (p[0] == 0xf4 && p[1] > 0x8f) return 0;
-    return need;
-}
-
 bool conf_utf8_valid(const char *text, size_t len)
 {
-    for (size_t at = 0; at < len;) {
-        size_t step = utf8_sequence((const unsigned char *)text + at, len - at);
-        if (!step) return false;
-        at += step;
-    }
-    return true;
+    return !memchr(text, '\0', len) && encode_utf8_valid(text, len);
 }

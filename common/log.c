@@ -2,6 +2,8 @@
  * which are set before threads start. */
 #include "common/log.h"
 
+#include "common/encode.h"
+
 #include <ctype.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -32,6 +34,18 @@ bool log_level_parse(const char *name, enum log_level *level)
     return false;
 }
 
+/* Bytes that are not UTF-8 become '?', but for a character that the cut has split: it goes. */
+static void make_utf8(char *text, unsigned long len, bool cut)
+{
+    for (unsigned long at = 0; (at += encode_utf8_prefix(text + at, len - at)) < len;) {
+        if (cut && len - at < 4 && (unsigned char)text[at] >= 0xc0) {
+            text[at] = '\0';
+            return;
+        }
+        text[at] = '?';
+    }
+}
+
 const char *log_text(char *out, unsigned long size, const char *text, unsigned long len)
 {
     unsigned long n = 0;
@@ -40,6 +54,7 @@ const char *log_text(char *out, unsigned long size, const char *text, unsigned l
         out[n++] = (char)(c == '"' ? '\'' : c < 0x20 || c == 0x7f || c == '\\' ? ' ' : c);
     }
     if (size) out[n] = '\0';
+    make_utf8(out, n, n < len && text[n]);
     return out;
 }
 

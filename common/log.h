@@ -19,7 +19,8 @@ bool log_level_parse(const char *name, enum log_level *level);
 void log_write(enum log_level level, const char *mod, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 
-/* log_text: copies text without quotes and control characters, cut to size; returns out. */
+/* log_text: copies text as valid UTF-8 without double quotes, backslashes and control characters,
+ * cut to size between characters; returns out. */
 const char *log_text(char *out, unsigned long size, const char *text, unsigned long len);
 
 #define log_error(mod, ...) log_write(LOG_LEVEL_ERROR, mod, __VA_ARGS__)

@@ -241,7 +241,7 @@ static void append_row(struct ledger *l, const struct job *job, uint32_t i)
     append_number(sql, o->maybe);
     append_number(sql, o->code);
     append_quoted(l, o->enhanced, strlen(o->enhanced));
-    append_quoted(l, o->detail, strlen(o->detail));
+    append_quoted(l, o->detail, l->bare_rows ? 0 : strlen(o->detail));
     append_quoted(l, mail_id, strnlen(mail_id, 160));
     append_quoted(l, l->config.worker, strlen(l->config.worker));
     append_time(l, sql, o->at_us);
@@ -402,6 +402,7 @@ static uint32_t outcomes_in_group(const struct ledger *l)
 static void commit_group(struct ledger *l)
 {
     int64_t began_us = clock_boot_us();
+    l->bare_rows = false;
     group(l);
     for (int tries = 1;; tries++) {
         struct err e = run_statements(l);
@@ -413,6 +414,8 @@ static void commit_group(struct ledger *l)
         }
         if (!e.code) break;
         await_better_times(&e, tries);
+        /* What a server said must not keep an outcome from being recorded. */
+        l->bare_rows = db_failure_of(&e) == DB_FAILURE_STATEMENT;
         struct err undone = db_exec_text(l->db, "ROLLBACK", NULL);
         while (undone.code || unsure) {
             if (undone.code && !ledger_reconnect(l)) return;

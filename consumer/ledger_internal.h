@@ -28,6 +28,7 @@ struct ledger {
     int n_jobs, cap_jobs;
     struct buf sql;
     struct window window;
+    bool bare_rows; /* the server refuses our rows: leave their texts out */
     int64_t lease_us;
     int64_t control_read_us, kept_alive_us;
     int64_t stop_until_us; /* 0 = not stopping; CLOCK_BOOTTIME until which replies are awaited */

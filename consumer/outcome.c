@@ -82,11 +82,11 @@ enum outcome_verdict outcome_judge(enum outcome_stage stage, const struct reply 
 
 static void give_up(struct outcome *out, const struct outcome_rules *rules)
 {
-    char reply[sizeof out->detail];
-    memcpy(reply, out->detail, sizeof reply);
+    char text[sizeof out->detail + 64];
+    int len =
+        snprintf(text, sizeof text, "gave up after attempt %u: %s", rules->attempt, out->detail);
     out->status = OUTCOME_FAILED;
-    snprintf(out->detail, sizeof out->detail, "gave up after attempt %u: %.120s", rules->attempt,
-             reply);
+    log_text(out->detail, sizeof out->detail, text, (size_t)len);
 }
 
 void outcome_settle(struct outcome *out, const struct outcome_rules *rules)

@@ -73,8 +73,9 @@ size_t queue_pop(struct queue *q, struct note *out, size_t max)
         q->head = q->head + 1 == q->capacity ? 0 : q->head + 1;
     }
     q->count -= n;
-    /* Drained: the next push writes again. Read inside the lock, so that no wake-up is lost. */
-    if (q->count == 0 && n && read(q->fd, &woken, sizeof woken) < 0) woken = 0;
+    /* Drained: the next push writes again. Read inside the lock, so that no wake-up is lost; also
+     * when nothing was there: a push writes after its note, which may have been taken before. */
+    if (q->count == 0 && read(q->fd, &woken, sizeof woken) < 0) woken = 0;
     if (q->count == 0) q->head = 0;
     pthread_mutex_unlock(&q->mutex);
     return n;

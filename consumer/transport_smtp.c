@@ -179,8 +179,9 @@ static bool flush(struct conn *c)
     return true;
 }
 
-/* Lets the dialogue go on where it can, and writes. */
-static void move_on(struct conn *c, int64_t now_us)
+/* Lets the dialogue go on where it can, and writes. heard: something came from the server just now;
+ * a deadline moves only when one side has said something. */
+static void move_on(struct conn *c, int64_t now_us, bool heard)
 {
     smtp_dialogue_go(&c->dialogue);
     if (smtp_dialogue_pointless(&c->dialogue)) {
@@ -192,7 +193,8 @@ static void move_on(struct conn *c, int64_t now_us)
         smtp_dialogue_quit(&c->dialogue);
         c->state = CONN_QUITTING;
     }
-    if (flush(c)) set_deadline(c, now_us);
+    bool said = c->dialogue.out.len > c->out_pos;
+    if (flush(c) && (heard || said)) set_deadline(c, now_us);
 }
 
 static void on_trouble(struct conn *c, enum smtp_trouble trouble, const struct reply *reply)
@@ -214,6 +216,10 @@ static bool take_replies(struct conn *c)
         if (found == SMTP_NEED_MORE) return true;
         if (found == SMTP_GARBAGE) {
             close_conn(c, OUTCOME_UNKNOWN, true, "the server answered something that is no reply");
+            return false;
+        }
+        if (smtp_dialogue_expects(&c->dialogue) < 0) { /* a goodbye to an idle connection */
+            close_conn(c, OUTCOME_UNKNOWN, false, "");
             return false;
         }
         bool was_dot = smtp_dialogue_expects(&c->dialogue) == EXPECT_DOT;
@@ -250,7 +256,7 @@ static void on_conn_event(struct watch *watch, uint32_t events)
     if (c->state != CONN_OPEN && c->state != CONN_QUITTING) return;
     if (events & EPOLLOUT && !flush(c)) return;
     if (events & (EPOLLIN | EPOLLERR | EPOLLHUP) && !read_replies(c)) return;
-    move_on(c, clock_boot_us());
+    move_on(c, clock_boot_us(), true);
 }
 
 static void on_connected(void *private, CURLcode result)
@@ -280,7 +286,7 @@ static void on_connected(void *private, CURLcode result)
     smtp_input_reset(&c->in);
     smtp_dialogue_open(&c->dialogue, c->pipelining, t->base.settings->messages_per_connection);
     sender_watch(t->base.sender, c->fd, EPOLLIN, &c->watch);
-    move_on(c, clock_boot_us());
+    move_on(c, clock_boot_us(), true);
 }
 
 static struct transport *smtp_open(struct sender *sender, const struct settings_transport *settings)
@@ -335,7 +341,7 @@ static void smtp_wake(struct transport *base)
     int64_t now_us = clock_boot_us();
     if (t->n_open)
         for (int i = 0; i < t->n_conns; i++)
-            if (may_go_on(&t->conns[i])) move_on(&t->conns[i], now_us);
+            if (may_go_on(&t->conns[i])) move_on(&t->conns[i], now_us, false);
     open_more(t);
     curl_loop_tick(t->curl, now_us);
 }

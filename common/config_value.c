@@ -1,13 +1,15 @@
 /* Values of a configuration: parsing them, checking them against their key, and saying what would
  * be right. Knows nothing of files and the environment. */
 #include "common/config_value.h"
-#include "common/encode.h"
 
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <strings.h>
+
+#include "common/encode.h"
 
 static const struct {
     const char *name;

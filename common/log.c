@@ -2,14 +2,14 @@
  * which are set before threads start. */
 #include "common/log.h"
 
-#include "common/encode.h"
-
 #include <ctype.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
+
+#include "common/encode.h"
 
 enum { LINE_MAX_BYTES = 2048 };
 

@@ -3,6 +3,7 @@
 #include "consumer/ledger.h"
 
 #include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -51,9 +52,13 @@ static void end_if_free(struct ledger *l, struct job *job)
         ledger_report_late(l, job);
         /* PROTOCOL C10: a copy stands for the message before its ack */
         ledger_over(l, job, NOTE_COPY, job->copy_delay_s);
-    } else if (job->state == JOB_ENDED && job->txn.end == LEDGER_STUCK)
+    } else if (job->state == JOB_ENDED && job->txn.end == LEDGER_STUCK) {
+        snprintf(job->reason, sizeof job->reason,
+                 "the chunk is stuck: %d claims in a row came to nothing", LEDGER_POISON_CLAIMS);
+        log_error("ledger", "msg=\"dead letter: %s\" run=%" PRIu64 " chunk=%u", job->reason,
+                  job->message.run, job->message.chunk);
         ledger_over(l, job, NOTE_DEAD, 0);
-    else if (job->state == JOB_ENDED && job->txn.end == LEDGER_RELEASE)
+    } else if (job->state == JOB_ENDED && job->txn.end == LEDGER_RELEASE)
         ledger_over(l, job, NOTE_COPY, job->copy_delay_s);
     else if (job->state == JOB_ENDED)
         ledger_over(l, job, NOTE_ACK, 0);

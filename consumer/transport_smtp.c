@@ -136,14 +136,19 @@ static void open_conn(struct smtp_transport *t, struct conn *c)
     curl_loop_add(t->curl, c->easy);
 }
 
+/* A deadline counts from the last progress, a reply or bytes that the socket took, which takes the
+ * old one away. Looking at a connection that waits, to be read or to be answered, puts off nothing.
+ */
 static void set_deadline(struct conn *c, int64_t now_us)
 {
     const struct settings_transport *s = c->t->base.settings;
     int what = smtp_dialogue_expects(&c->dialogue);
-    c->deadline_us = what < 0              ? 0
-                     : what == EXPECT_QUIT ? now_us + QUIT_US
-                     : what == EXPECT_DOT  ? now_us + s->final_reply_timeout_ms * 1000
-                                           : now_us + s->reply_timeout_ms * 1000;
+    if (what < 0)
+        c->deadline_us = 0;
+    else if (!c->deadline_us)
+        c->deadline_us = now_us + (what == EXPECT_QUIT  ? QUIT_US
+                                   : what == EXPECT_DOT ? s->final_reply_timeout_ms * 1000
+                                                        : s->reply_timeout_ms * 1000);
     if (smtp_dialogue_idle(&c->dialogue) && !c->idle_since_us) c->idle_since_us = now_us;
     if (!smtp_dialogue_idle(&c->dialogue)) c->idle_since_us = 0;
 }
@@ -159,6 +164,7 @@ static void watch_conn(struct conn *c, bool want_write)
 static bool flush(struct conn *c)
 {
     struct buf *out = &c->dialogue.out;
+    bool any = out->len > 0;
     while (c->out_pos < out->len) {
         size_t sent = 0;
         CURLcode rc = curl_easy_send(c->easy, out->data + c->out_pos, out->len - c->out_pos, &sent);
@@ -171,17 +177,17 @@ static bool flush(struct conn *c)
             return false;
         }
         c->out_pos += sent;
+        c->deadline_us = 0;
     }
     c->out_pos = 0;
     buf_reset(out);
-    if (smtp_dialogue_expects(&c->dialogue) == EXPECT_DOT) FAULT_POINT("mails_on_the_wire");
+    if (any && smtp_dialogue_expects(&c->dialogue) == EXPECT_DOT) FAULT_POINT("mails_on_the_wire");
     watch_conn(c, false);
     return true;
 }
 
-/* Lets the dialogue go on where it can, and writes. heard: something came from the server just now;
- * a deadline moves only when one side has said something. */
-static void move_on(struct conn *c, int64_t now_us, bool heard)
+/* Lets the dialogue go on where it can, and writes. */
+static void move_on(struct conn *c, int64_t now_us)
 {
     smtp_dialogue_go(&c->dialogue);
     if (smtp_dialogue_pointless(&c->dialogue)) {
@@ -193,8 +199,7 @@ static void move_on(struct conn *c, int64_t now_us, bool heard)
         smtp_dialogue_quit(&c->dialogue);
         c->state = CONN_QUITTING;
     }
-    bool said = c->dialogue.out.len > c->out_pos;
-    if (flush(c) && (heard || said)) set_deadline(c, now_us);
+    if (flush(c)) set_deadline(c, now_us);
 }
 
 static void on_trouble(struct conn *c, enum smtp_trouble trouble, const struct reply *reply)
@@ -223,6 +228,7 @@ static bool take_replies(struct conn *c)
             return false;
         }
         bool was_dot = smtp_dialogue_expects(&c->dialogue) == EXPECT_DOT;
+        c->deadline_us = 0;
         enum smtp_trouble trouble = smtp_dialogue_reply(&c->dialogue, &reply);
         if (was_dot && reply.code < 300) c->t->failures = 0;
         if (trouble) {
@@ -256,7 +262,7 @@ static void on_conn_event(struct watch *watch, uint32_t events)
     if (c->state != CONN_OPEN && c->state != CONN_QUITTING) return;
     if (events & EPOLLOUT && !flush(c)) return;
     if (events & (EPOLLIN | EPOLLERR | EPOLLHUP) && !read_replies(c)) return;
-    move_on(c, clock_boot_us(), true);
+    move_on(c, clock_boot_us());
 }
 
 static void on_connected(void *private, CURLcode result)
@@ -281,12 +287,12 @@ static void on_connected(void *private, CURLcode result)
     METRICS_ADD(connections_open, 1);
     METRICS_ADD(connections_opened, 1);
     c->out_pos = 0;
-    c->idle_since_us = 0;
+    c->deadline_us = c->idle_since_us = 0;
     c->want_write = false;
     smtp_input_reset(&c->in);
     smtp_dialogue_open(&c->dialogue, c->pipelining, t->base.settings->messages_per_connection);
     sender_watch(t->base.sender, c->fd, EPOLLIN, &c->watch);
-    move_on(c, clock_boot_us(), true);
+    move_on(c, clock_boot_us());
 }
 
 static struct transport *smtp_open(struct sender *sender, const struct settings_transport *settings)
@@ -341,7 +347,7 @@ static void smtp_wake(struct transport *base)
     int64_t now_us = clock_boot_us();
     if (t->n_open)
         for (int i = 0; i < t->n_conns; i++)
-            if (may_go_on(&t->conns[i])) move_on(&t->conns[i], now_us, false);
+            if (may_go_on(&t->conns[i])) move_on(&t->conns[i], now_us);
     open_more(t);
     curl_loop_tick(t->curl, now_us);
 }

@@ -35,18 +35,32 @@ const char *clock_iso_format(int64_t utc_s, char out[CLOCK_ISO_SIZE])
 {
     time_t t = (time_t)utc_s;
     struct tm tm;
-    gmtime_r(&t, &tm);
-    if (!strftime(out, CLOCK_ISO_SIZE, "%Y-%m-%dT%H:%M:%SZ", &tm)) out[0] = '\0';
+    if (!gmtime_r(&t, &tm) || !strftime(out, CLOCK_ISO_SIZE, "%Y-%m-%dT%H:%M:%SZ", &tm))
+        out[0] = '\0';
     return out;
+}
+
+/* Whether text begins as shape says: d is a digit, T is T or a blank, all else is itself. sscanf
+ * alone would take signs and blanks for digits. */
+static bool has_shape(const char *text, const char *shape)
+{
+    for (; *shape; shape++, text++) {
+        bool fits = *shape == 'd'   ? *text >= '0' && *text <= '9'
+                    : *shape == 'T' ? *text == 'T' || *text == ' '
+                                    : *text == *shape;
+        if (!fits) return false;
+    }
+    return true;
 }
 
 static bool parse_zone(const char *zone, int *offset_s)
 {
-    int hours, minutes, used = 0;
+    int hours, minutes;
     *offset_s = 0;
     if (!*zone || strcmp(zone, "Z") == 0) return true;
-    if (sscanf(zone + 1, "%2d:%2d%n", &hours, &minutes, &used) != 2 || used != 5) return false;
-    if ((*zone != '+' && *zone != '-') || zone[6] || hours > 14 || minutes > 59) return false;
+    if ((*zone != '+' && *zone != '-') || !has_shape(zone + 1, "dd:dd") || zone[6]) return false;
+    if (sscanf(zone + 1, "%2d:%2d", &hours, &minutes) != 2 || hours > 14 || minutes > 59)
+        return false;
     *offset_s = (hours * 3600 + minutes * 60) * (*zone == '-' ? -1 : 1);
     return true;
 }
@@ -54,25 +68,23 @@ static bool parse_zone(const char *zone, int *offset_s)
 bool clock_iso_parse(const char *text, int64_t *utc_s)
 {
     struct tm tm = {0};
-    char sep;
-    int used = 0, more = 0, offset_s;
-    for (const char *p = text; *p; p++)
-        if (!strchr("0123456789-+:TZ ", *p)) return false;
-    if (sscanf(text, "%4d-%2d-%2d%c%2d:%2d%n", &tm.tm_year, &tm.tm_mon, &tm.tm_mday, &sep,
-               &tm.tm_hour, &tm.tm_min, &used) != 6 ||
-        used != 16 || (sep != 'T' && sep != ' '))
+    int offset_s;
+    if (!has_shape(text, "dddd-dd-ddTdd:dd") ||
+        sscanf(text, "%4d-%2d-%2d%*c%2d:%2d", &tm.tm_year, &tm.tm_mon, &tm.tm_mday, &tm.tm_hour,
+               &tm.tm_min) != 5)
         return false;
-    if (text[used] == ':') {
-        if (sscanf(text + used, ":%2d%n", &tm.tm_sec, &more) != 1 || more != 3) return false;
-        used += more;
+    text += strlen("2026-01-02T03:04");
+    if (has_shape(text, ":dd")) {
+        if (sscanf(text, ":%2d", &tm.tm_sec) != 1) return false;
+        text += strlen(":05");
     }
-    if (!parse_zone(text + used, &offset_s)) return false;
+    if (!parse_zone(text, &offset_s)) return false;
     tm.tm_year -= 1900;
     tm.tm_mon -= 1;
     struct tm want = tm;
-    time_t t = timegm(&tm);
-    if (t == -1 || tm.tm_mon != want.tm_mon || tm.tm_mday != want.tm_mday ||
-        tm.tm_hour != want.tm_hour || tm.tm_min != want.tm_min || tm.tm_sec != want.tm_sec)
+    time_t t = timegm(&tm); /* carries 30 February on to March: then it was no date */
+    if (tm.tm_mon != want.tm_mon || tm.tm_mday != want.tm_mday || tm.tm_hour != want.tm_hour ||
+        tm.tm_min != want.tm_min || tm.tm_sec != want.tm_sec)
         return false;
     *utc_s = (int64_t)t - offset_s;
     return true;

@@ -15,7 +15,7 @@ void clock_sleep_ms(int ms);
 
 enum { CLOCK_ISO_SIZE = 21 }; /* "2026-01-02T03:04:05Z" and a NUL */
 
-/* clock_iso_format: utc_s seconds since 1970 into out; returns out. */
+/* clock_iso_format: utc_s seconds since 1970 into out; returns out. "" past the year 9999. */
 const char *clock_iso_format(int64_t utc_s, char out[CLOCK_ISO_SIZE]);
 
 /* clock_iso_parse: 2026-01-02T03:04[:05](Z|+hh:mm|-hh:mm), a space for the T allowed; without a

@@ -68,13 +68,27 @@ static bool is_number(const char *value, size_t len)
     return true;
 }
 
-/* Turns one key=value line into a JSON object; both have bounded, known-safe values. */
+/* One field, or nothing where it does not fit; returns its length. */
+static size_t field_to_json(char *out, size_t size, char sep, const char *key, size_t key_len,
+                            const char *value, size_t value_len, bool bare)
+{
+    size_t n =
+        (size_t)snprintf(out, size, "%c\"%.*s\":%s", sep, (int)key_len, key, bare ? "" : "\"");
+    if (n + 2 * value_len + 2 > size) return 0;
+    for (size_t i = 0; i < value_len; i++) {
+        if (value[i] == '\\' || value[i] == '"') out[n++] = '\\';
+        out[n++] = value[i];
+    }
+    if (!bare) out[n++] = '"';
+    return n;
+}
+
+/* Turns one key=value line into a JSON object. */
 static size_t line_to_json(const char *line, char *out, size_t size)
 {
     size_t n = 0;
     const char *p = line;
-    const char *sep = "{";
-    while (*p && n + 64 < size) {
+    while (*p) {
         size_t key_len = strcspn(p, "= ");
         if (p[key_len] != '=') break;
         const char *value = p + key_len + 1;
@@ -82,11 +96,10 @@ static size_t line_to_json(const char *line, char *out, size_t size)
         size_t value_len = quoted ? strcspn(value + 1, "\"") : strcspn(value, " ");
         const char *text = quoted ? value + 1 : value;
         bool bare = !quoted && is_number(text, value_len);
-        int wrote = snprintf(out + n, size - n, "%s\"%.*s\":%s%.*s%s", sep, (int)key_len, p,
-                             bare ? "" : "\"", (int)value_len, text, bare ? "" : "\"");
-        if (wrote < 0 || (size_t)wrote >= size - n) break;
-        n += (size_t)wrote;
-        sep = ",";
+        size_t wrote =
+            field_to_json(out + n, size - n - 2, n ? ',' : '{', p, key_len, text, value_len, bare);
+        if (!wrote) break;
+        n += wrote;
         p = text + value_len + (quoted && text[value_len] ? 1 : 0);
         p += strspn(p, " ");
     }
@@ -109,9 +122,14 @@ void log_write(enum log_level level, const char *mod, const char *format, ...)
     va_start(args, format);
     int wrote = vsnprintf(line + n, sizeof line - n - 1, format, args);
     va_end(args);
-    if (wrote > 0) n += (size_t)wrote < sizeof line - n - 1 ? (size_t)wrote : sizeof line - n - 2;
+    bool cut = wrote > 0 && (size_t)wrote >= sizeof line - n - 1;
+    if (wrote > 0) n = cut ? sizeof line - 2 : n + (size_t)wrote;
+    for (size_t i = 0; i < n; i++)
+        if ((unsigned char)line[i] < 0x20) line[i] = ' ';
     line[n] = '\0';
-    char json[LINE_MAX_BYTES * 2];
+    make_utf8(line, n, cut);
+    n = strlen(line);
+    char json[LINE_MAX_BYTES * 2 + 256];
     char *out = line;
     if (as_json) {
         n = line_to_json(line, json, sizeof json - 1);

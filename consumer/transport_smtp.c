@@ -74,10 +74,12 @@ static void close_conn(struct conn *c, enum outcome_status unanswered, bool lost
     smtp_dialogue_close(&c->dialogue, unanswered, lost, reason);
 }
 
-/* The transport itself is in trouble: wait before the next connection. */
+/* The transport itself is in trouble: wait before the next connection. Connections that fail
+ * together are one failure: else a few of them would make the first wait the longest. */
 static void back_off(struct smtp_transport *t, const char *what, const char *detail, size_t len)
 {
     char text[200];
+    if (clock_boot_us() < t->wait_until_us) return;
     int wait_ms = clock_backoff_ms(t->failures++, BACKOFF_BASE_MS, BACKOFF_MAX_MS);
     t->wait_until_us = clock_boot_us() + (int64_t)wait_ms * 1000;
     log_warn("smtp", "msg=\"%s\" transport=%s retry_after_ms=%d detail=\"%s\"", what,

@@ -66,15 +66,18 @@ static bool others_first(const struct ledger *l, const struct job *job)
     return false;
 }
 
-/* How many more positions of the job may fall below the watermark: the window's room. */
+/* How many more positions of the job may fall below the watermark: the window's room. Each transport
+ * has a window of its own, so that one that is down does not use up the room of the others. */
 static uint32_t room_for(const struct ledger *l, const struct job *job)
 {
-    uint32_t size = window_size(&l->window, (uint32_t)transport_of(l, job)->connections);
+    const struct settings_transport *transport = transport_of(l, job);
+    uint32_t size = window_size(&l->window, (uint32_t)transport->connections);
     uint32_t left = job->n_work - job->n_granted, used = 0;
     METRICS_SET(window, size);
     if (others_first(l, job)) return 0;
     for (int i = 0; i < l->n_jobs; i++)
-        if (gathering(l->jobs[i])) used += at_risk(l->jobs[i]);
+        if (gathering(l->jobs[i]) && transport_of(l, l->jobs[i]) == transport)
+            used += at_risk(l->jobs[i]);
     uint32_t room = used < size ? size - used : 0;
     return room < left ? room : left;
 }

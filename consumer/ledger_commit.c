@@ -66,8 +66,9 @@ static bool others_first(const struct ledger *l, const struct job *job)
     return false;
 }
 
-/* How many more positions of the job may fall below the watermark: the window's room. Each transport
- * has a window of its own, so that one that is down does not use up the room of the others. */
+/* How many more positions of the job may fall below the watermark: the window's room. Each
+ * transport has a window of its own, so that one that is down does not use up the room of the
+ * others. */
 static uint32_t room_for(const struct ledger *l, const struct job *job)
 {
     const struct settings_transport *transport = transport_of(l, job);

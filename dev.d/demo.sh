@@ -57,8 +57,8 @@ demo_ask_for_root() {
     fi
 }
 
-# demo_step NAME COMMAND: one line for COMMAND. demo_NAME_doing and demo_NAME_done, given its log, say
-# what is going on and what was done.
+# demo_step NAME COMMAND: one line for COMMAND. demo_NAME_doing and demo_NAME_done, given its log,
+# say what is going on and what was done.
 demo_step() {
     local name=$1 command=$2 log=$LOG/demo-$1.log began watcher status=0
     began=$(demo_now_ms)
@@ -87,20 +87,18 @@ demo_step() {
 # demo_line NAME TEXT MILLISECONDS: as STEP in dev.d/demo/screen.py has it.
 demo_line() { printf '  %-12s%-52s %4d.%d s\n' "$1" "$2" $(($3 / 1000)) $(($3 % 1000 / 100)); }
 
-# demo_watch NAME DOING LOG: says that NAME is going on, on a terminal every second and else every 15, until
-# it is killed or the shell is gone.
+# demo_watch NAME DOING LOG: says that NAME is going on, on a terminal every second and else every
+# 15, until it is killed or the shell is gone.
 demo_watch() {
-    local began=$SECONDS pause=15
-    if demo_terminal; then
-        pause=1
-        printf '  %s ...' "$1"
-    fi
-    # sleep outlives this for a while, and must not keep a pipe open that others read to its end.
-    while sleep "$pause" >/dev/null 2>&1 && kill -0 $$ 2>/dev/null; do
+    local began=$SECONDS text
+    if demo_terminal; then printf '  %s ...' "$1"; fi
+    # sleep outlives this a little, and must not keep a pipe open that others read to its end.
+    while sleep 1 >/dev/null 2>&1 && kill -0 $$ 2>/dev/null; do
+        text="$("$2" "$3") ..."
         if demo_terminal; then
-            printf '\r\033[K  %-12s%-52s %4d s' "$1" "$("$2" "$3") ..." $((SECONDS - began))
-        else
-            printf '  %-12s%s ...\n' "$1" "$("$2" "$3")"
+            printf '\r\033[K  %-12s%-52s %4d s' "$1" "$text" $((SECONDS - began))
+        elif (((SECONDS - began) % 15 == 0)); then
+            printf '  %-12s%s\n' "$1" "$text"
         fi
     done
 }
@@ -133,7 +131,15 @@ demo_build_programs() {
     cmake --build "$STATE/build" -j "$(nproc)" --target mailflock-producer mailflock
 }
 
-demo_build_doing() { echo "compiling, $(demo_compiled "$1") files so far"; }
+demo_build_doing() {
+    local compiled
+    compiled=$(demo_compiled "$1")
+    if ((compiled)); then
+        echo "compiling, $compiled files so far"
+    else
+        echo "looking for what has changed"
+    fi
+}
 
 demo_build_done() {
     local compiled

@@ -32,6 +32,7 @@ PRODUCER_POLL_S, POLL_S = 0.005, 0.1
 READY_S = 30
 STALL_S = 120  # twice the lease of config/mailflock.cfg: by then another consumer has taken over
 SLOWEST_PER_S = 500  # what the deadline allows for
+LISTED_CONSUMERS = 8
 
 
 class Trouble(Exception):
@@ -40,6 +41,10 @@ class Trouble(Exception):
 
 class Interrupted(BaseException):
     """A signal asks for the end."""
+
+
+def mebibytes(program):
+    return f"{program.peak_kib() / 1024:.1f} MiB"
 
 
 def interrupt(number, _frame):
@@ -76,7 +81,8 @@ class Demo:
     # -- programs
 
     def start_sink(self, name, consumers, keep=False):
-        self.programs.append(Sink(os.path.join(self.dir, name), consumers, keep))
+        log = os.path.join(self.log, f"demo-{name}.log")
+        self.programs.append(Sink(os.path.join(self.dir, name), log, consumers, keep))
         return self.programs[-1]
 
     def start(self, program, name, *args, **more):
@@ -140,7 +146,7 @@ class Demo:
     def send_first(self):
         """A run for one subscriber, to a sink that keeps the mail."""
         self.subscribers.load(1, 1)
-        sink = self.start_sink("first", 1, keep=True)
+        sink = self.start_sink("first-sink", 1, keep=True)
         consumer = self.start_consumer("first-consumer", sink)
         minute_ago = datetime.datetime.now(datetime.timezone.utc) - datetime.timedelta(minutes=1)
         self.start("mailflock-producer", "first-producer", "run", "welcome",
@@ -248,8 +254,15 @@ class Demo:
         if seconds is not None:
             row("mails/s", f"{rate:,.0f}" if rate else "-")
             row("seconds", f"{seconds:.2f}", "from the first to the last accepted mail")
-        for program in filter(None, (self.producer, *self.consumers)):
-            row(program.name, f"{program.peak_kib() / 1024:.1f} MiB", "memory at its peak")
+        if self.producer:
+            row("producer", mebibytes(self.producer), "memory at its peak")
+        if len(self.consumers) <= LISTED_CONSUMERS:
+            for consumer in self.consumers:
+                row(consumer.name, mebibytes(consumer), "memory at its peak")
+        else:
+            most = max(self.consumers, key=Program.peak_kib)
+            row("consumers", mebibytes(most),
+                f"memory at its peak: the most of {len(self.consumers)}")
         row("smtp-sink", f"{self.sink.count():,}", "mails accepted, by its own count")
         if not wrong:
             row("audit", "balanced", "one outcome for each, and every sum agrees")

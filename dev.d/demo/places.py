@@ -60,7 +60,8 @@ class Subscribers:
             cursor.execute(
                 "INSERT INTO subscriber (id, email, name, plan, city)"
                 " SELECT seq, CONCAT('user', seq, '@example.net'),"
-                f" CONCAT(IF(seq %% 3, {korean}, {other}), IF(seq %% 4 = 1, CONCAT(' ', {emoji}), '')),"
+                f" CONCAT(IF(seq %% 3, {korean}, {other}),"
+                f" IF(seq %% 4 = 1, CONCAT(' ', {emoji}), '')),"
                 f" {plan}, {city} FROM seq_{int(first)}_to_{int(last)}",
                 of_korean + of_other + of_emoji + of_plan + of_city)
 

@@ -58,8 +58,8 @@ class Program:
         how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with {code}"
         with open(self.log, encoding="utf-8", errors="replace") as log:
             last = log.read()[-4000:].splitlines()[-5:]
-        return "\n  ".join([f"{self.name} {how}; {self.log}" + (" ends with:" if last else " is empty"),
-                            *last])
+        end = "ends with:" if last else "is empty"
+        return "\n  ".join([f"{self.name} {how}; {self.log} {end}", *last])
 
     def said(self, text):
         with open(self.log, encoding="utf-8", errors="replace") as log:
@@ -94,7 +94,7 @@ class Sink(Program):
     """Postfix's smtp-sink. With -c it keeps a running count on its standard output; with keep it
     also appends every mail to a file, which costs it more time than all the rest."""
 
-    def __init__(self, directory, consumers, keep=False):
+    def __init__(self, directory, log, consumers, keep=False):
         os.mkdir(directory)
         self.out, self.mails = os.path.join(directory, "count"), os.path.join(directory, "mails")
         argv = ["smtp-sink", "-c", "-m", str(consumers * CONNECTIONS + 20)]
@@ -106,7 +106,7 @@ class Sink(Program):
             shutil.chown(directory, "postfix")
         self.port = free_port()
         super().__init__("smtp-sink", [*argv, f"127.0.0.1:{self.port}", "1000"],
-                         os.path.join(directory, "log"), out=self.out, cwd=directory)
+                         log, out=self.out, cwd=directory)
         end = time.monotonic() + 10
         while not self.greets():
             if self.code() is not None or time.monotonic() > end:

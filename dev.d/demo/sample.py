@@ -5,7 +5,8 @@ import email.policy
 import re
 
 # What smtp-sink puts above a mail: the envelope in X- lines, and a Received field.
-SINKS_OWN = re.compile(rb"\A(?:X-(?:Client|Helo|Mail|Rcpt)-[^\n]*\n)+Received:[^\n]*\n(?:[ \t][^\n]*\n)*")
+SINKS_OWN = re.compile(rb"\A(?:X-(?:Client|Helo|Mail|Rcpt)-[^\n]*\n)+"
+                       rb"Received:[^\n]*\n(?:[ \t][^\n]*\n)*")
 
 
 def show(screen, kept):

@@ -7,7 +7,7 @@ import shutil
 import sys
 import time
 
-STEP = "  {:<12}{:<52} {:>6.1f} s"  # as step_line in dev.d/demo.sh has it
+STEP = "  {:<12}{:<52} {:>6.1f} s"  # as demo_line in dev.d/demo.sh has it
 BAR = 24
 LINE_EVERY_S = 1.0
 
@@ -20,11 +20,6 @@ class Screen:
     def __init__(self):
         sys.stdout.reconfigure(errors="replace")
         self.terminal = sys.stdout.isatty() and os.environ.get("TERM", "dumb") != "dumb"
-        self.full, self.empty = "━", "╌"
-        try:
-            (self.full + self.empty).encode(sys.stdout.encoding)
-        except UnicodeEncodeError:
-            self.full, self.empty = "#", "."
 
     def say(self, text=""):
         print(text, flush=True)
@@ -79,8 +74,8 @@ class Progress:
         rate = (done - before) / (now - since) if now > since else 0
         share = done / self.total
         filled = int(share * BAR)
-        bar = self.screen.full * filled + self.screen.empty * (BAR - filled)
-        return (f"  {'sending':<12}{bar} {int(share * 100):3}%  {done:,} of {self.total:,}  "
+        bar = "#" * filled + "-" * (BAR - filled)
+        return (f"  {'sending':<12}[{bar}] {int(share * 100):3}%  {done:,} of {self.total:,}  "
                 f"{rate:,.0f}/s")
 
     def show(self, done):

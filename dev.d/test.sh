@@ -24,6 +24,7 @@ cmd_test() {
     check "unit tests" unit_tests build
     check "system tests and the rest" system_tests build
     check "unit tests under sanitizers" unit_tests build-asan
+    check "demo" "$ROOT/dev" demo --recipients 2000
 
     if ((${#FAILED[@]})); then
         heading "FAILED"

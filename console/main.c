@@ -21,6 +21,8 @@ static const struct console_command COMMANDS[] = {
      "list or settle those that may or may not have got their mail", command_unknown},
     {"retry", "RUN [--status failed|suppressed|skipped] [--code 4xx]",
      "send again to the chosen recipients of a finished run", command_retry},
+    {"dead", "list [--json] | show N | requeue N|all [--force] | drop N|all",
+     "messages that were given up: N is a letter's number or its run/chunk/attempt", command_dead},
 };
 enum { N_COMMANDS = sizeof COMMANDS / sizeof COMMANDS[0] };
 

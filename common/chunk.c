@@ -9,6 +9,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/encode.h"
+
 enum { ARENA_MAX = 8 * CHUNK_BODY_MAX };
 
 static struct err bad(const char *where, const char *want)
@@ -35,11 +37,13 @@ static struct err read_whole(const cJSON *object, const char *name, double max, 
     return bad(name, want);
 }
 
-/* A number keeps its digits: whole ones without a fraction, others as the shortest exact form. */
+/* A number keeps its digits: whole ones without a fraction, others as the shortest exact form. One
+ * past all doubles stays past them, as JSON can say it. */
 static bool copy_number(struct arena *a, double number, struct value *out)
 {
     char text[40];
-    int len = fabs(number) < 9007199254740992.0 && floor(number) == number
+    int len = isinf(number) ? snprintf(text, sizeof text, number > 0 ? "1e999" : "-1e999")
+              : fabs(number) < 9007199254740992.0 && floor(number) == number
                   ? snprintf(text, sizeof text, "%.0f", number)
                   : snprintf(text, sizeof text, "%.17g", number);
     for (int digits = 15; digits < 17 && strchr(text, '.'); digits++) {
@@ -187,15 +191,16 @@ static struct err read_root(const cJSON *root, struct chunk_message *out)
 }
 
 /* The deepest nesting of brackets outside strings, which bounds the recursion of everything behind
- * it; -1 where a string holds a NUL, which cJSON would take for its end. */
+ * it; -1 where there is a NUL, which cJSON would take for a string's end, or for a blank. */
 static int json_depth(const char *text, size_t len)
 {
     int depth = 0, deepest = 0;
     bool in_string = false;
     for (size_t i = 0; i < len; i++) {
         char c = text[i];
+        if (!c) return -1;
         if (in_string) {
-            if (c == '\0' || (len - i > 5 && memcmp(text + i, "\\u0000", 6) == 0)) return -1;
+            if (len - i > 5 && memcmp(text + i, "\\u0000", 6) == 0) return -1;
             if (c == '\\')
                 i++;
             else if (c == '"')
@@ -230,6 +235,7 @@ struct err chunk_decode(const void *body, size_t len, struct chunk_message *out)
     if (len > CHUNK_BODY_MAX)
         return err_make(ERR_TOO_BIG, 0, "chunk message: %zu bytes, at most %d are allowed", len,
                         CHUNK_BODY_MAX);
+    if (!encode_utf8_valid(body, len)) return bad("the body", "UTF-8");
     int depth = json_depth(body, len);
     if (depth < 0) return bad("every text", "free of NUL characters");
     if (depth > CHUNK_VARS_DEPTH_MAX + 3)

@@ -219,8 +219,8 @@ static void end_flight(struct conn *c, size_t bytes)
     c->flight_replies = 0;
     if (!options.delay_ms)
         c->due += bytes;
-    else if (bytes || c->phase == PHASE_DROP)
-        flight_push(c, bytes);
+    else if (bytes || (c->phase == PHASE_DROP && !c->flights))
+        flight_push(c, bytes); /* an empty one delays the drop; earlier ones do so as well */
 }
 
 /* ---- what comes in */

@@ -69,8 +69,9 @@ enum smtp_found smtp_input_next(struct smtp_input *in, struct reply *out)
         const char *line = in->data + in->pos;
         size_t left = in->len - in->pos;
         const char *end = memchr(line, '\n', left);
-        if (!end) return left > SMTP_LINE_MAX ? SMTP_GARBAGE : SMTP_NEED_MORE;
-        size_t len = (size_t)(end - line);
+        size_t len = end ? (size_t)(end - line) : left;
+        if (len > SMTP_LINE_MAX) return SMTP_GARBAGE;
+        if (!end) return SMTP_NEED_MORE;
         in->pos += len + 1;
         if (len && line[len - 1] == '\r') len--;
         enum smtp_found found = take_line(in, line, len, out);

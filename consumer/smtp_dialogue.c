@@ -261,9 +261,11 @@ void smtp_dialogue_close(struct smtp_dialogue *d, enum outcome_status unanswered
     buf_reset(&d->out);
 }
 
-bool smtp_dialogue_holds(const struct smtp_dialogue *d, const struct task *task)
+bool smtp_dialogue_expendable(const struct smtp_dialogue *d, const struct task *task)
 {
     const struct smtp_flight *f = d->flights;
+    for (int i = 0; i < 2; i++)
+        if (handed_over(&f[i])) return f[i].mail.task == task; /* never two at once */
     return (f[0].used && f[0].mail.task == task) || (f[1].used && f[1].mail.task == task);
 }
 

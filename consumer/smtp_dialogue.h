@@ -75,8 +75,9 @@ void smtp_dialogue_quit(struct smtp_dialogue *d);
 void smtp_dialogue_close(struct smtp_dialogue *d, enum outcome_status unanswered, bool lost,
                          const char *reason);
 
-/* smtp_dialogue_holds: a mail of that task. */
-bool smtp_dialogue_holds(const struct smtp_dialogue *d, const struct task *task);
+/* smtp_dialogue_expendable: it holds a mail of that task, and closing the connection would leave no
+ * other task's mail ambiguous. */
+bool smtp_dialogue_expendable(const struct smtp_dialogue *d, const struct task *task);
 /* smtp_dialogue_waits: some mail's 354 is there and it may not be handed over yet. */
 bool smtp_dialogue_waits(const struct smtp_dialogue *d);
 /* smtp_dialogue_pointless: it can only go on with a mail that has been given up, and no reply to a

@@ -42,7 +42,8 @@ struct transport_ops {
     void (*tick)(struct transport *t, int64_t now_us);
     /* drop: the task is being given up: put back what was taken and not handed over. */
     void (*drop)(struct transport *t, const struct task *task);
-    /* drop_all: as drop, and what is handed over is answered as OUTCOME_OPEN now. */
+    /* drop_all: as drop, and what is handed over is answered as OUTCOME_OPEN now. An envelope that
+     * stands behind another task's final dot stays until that is answered. */
     void (*drop_all)(struct transport *t, const struct task *task);
     /* close: says goodbye where it can without waiting, and frees. No mails are held. */
     void (*close)(struct transport *t);

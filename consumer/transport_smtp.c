@@ -394,7 +394,7 @@ static void smtp_drop_all(struct transport *base, const struct task *task)
 {
     struct smtp_transport *t = (struct smtp_transport *)(void *)base;
     for (int i = 0; i < t->n_conns; i++)
-        if (smtp_dialogue_holds(&t->conns[i].dialogue, task))
+        if (smtp_dialogue_expendable(&t->conns[i].dialogue, task))
             close_conn(&t->conns[i], OUTCOME_OPEN, false, "given back before the reply came");
 }
 

@@ -351,7 +351,7 @@ static void smtp_wake(struct transport *base)
         for (int i = 0; i < t->n_conns; i++)
             if (may_go_on(&t->conns[i])) move_on(&t->conns[i], now_us);
     open_more(t);
-    curl_loop_tick(t->curl, now_us);
+    curl_loop_tick(t->curl, clock_boot_us()); /* what open_more added is due now */
 }
 
 static void on_deadline(struct conn *c)

@@ -134,6 +134,7 @@ static void begin_sending(struct ledger *l, struct job *job)
     queue_push(l->config.to_sender,
                (struct note){.kind = NOTE_SEND,
                              .job = job,
+                             .index = job->started, /* resend: below it all may go at once */
                              .value = (uint64_t)(job->lease_from_us + l->lease_us * 9 / 10)});
 }
 

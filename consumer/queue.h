@@ -14,7 +14,7 @@ enum note_kind {
     NOTE_CLAIM,           /* a new job: claim it */
     NOTE_RETRY_CONFIRMED, /* the broker has the retry message: close the attempt */
     /* ledger -> sender */
-    NOTE_SEND,  /* claimed: send its work; takes part in the sender's turn until NOTE_RETURNED */
+    NOTE_SEND,  /* claimed: send its work; index and value as in NOTE_GRANT; until NOTE_RETURNED */
     NOTE_GRANT, /* positions below index are committed as started, arg more outcomes are committed,
                  * and mails may be handed over until value (CLOCK_BOOTTIME, us) */
     NOTE_ABANDON, /* the lease is lost: hand nothing more over, then NOTE_RETURNED */

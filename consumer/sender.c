@@ -201,6 +201,7 @@ static void add_task(struct sender *s, const struct note *note)
     task->job = job;
     task->transport = transport_of(s, job->run->content.transport);
     task->back = mem_alloc(job->n_work * sizeof *task->back);
+    task->started = note->index;
     task->hand_over_until_us = (int64_t)note->value;
     while (*end) end = &(*end)->next;
     *end = task;

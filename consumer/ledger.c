@@ -148,8 +148,13 @@ static void stop(struct ledger *l)
 {
     if (l->stop_until_us) return;
     l->stop_until_us = clock_boot_us() + l->config.settings->worker.drain_ms * 1000;
-    for (int i = 0; i < l->n_jobs; i++)
-        release(l, l->jobs[i], LEDGER_RELEASE_DELAY_S, l->stop_until_us);
+    for (int i = 0; i < l->n_jobs; i++) {
+        struct job *job = l->jobs[i];
+        /* What is being given back already may have been promised more time than there is now. */
+        if (job->state == JOB_RELEASING && job->with_sender)
+            to_sender(l, NOTE_RELEASE, job, (uint64_t)l->stop_until_us);
+        release(l, job, LEDGER_RELEASE_DELAY_S, l->stop_until_us);
+    }
 }
 
 static void on_note(struct ledger *l, const struct note *note)

@@ -19,7 +19,8 @@ enum note_kind {
                  * and mails may be handed over until value (CLOCK_BOOTTIME, us) */
     NOTE_ABANDON, /* the lease is lost: hand nothing more over, then NOTE_RETURNED */
     NOTE_RELEASE, /* give it back, or all is answered: hand nothing more over, await the replies on
-                   * the way until value (CLOCK_BOOTTIME, us), then NOTE_RETURNED */
+                   * the way until value (CLOCK_BOOTTIME, us), then NOTE_RETURNED; again: until the
+                   * earlier of the two */
     /* sender -> ledger */
     NOTE_OUTCOME,  /* index has its outcome */
     NOTE_RETURNED, /* the sender has forgotten this job */

@@ -211,7 +211,7 @@ static struct task *find_task(struct sender *s, const struct job *job)
 {
     struct task *task = s->tasks;
     while (task && task->job != job) task = task->next;
-    return task; /* the ledger tells nothing more about a job after its last note */
+    return task; /* NULL: it was returned, and the ledger had not heard yet */
 }
 
 /* Gives the job back once the transport holds none of its mails. */
@@ -226,11 +226,10 @@ static void return_if_free(struct sender *s, struct task *task)
     free(task);
 }
 
-static void end_task(struct sender *s, struct task *task, int64_t by_us)
+static void end_task(struct task *task, int64_t by_us)
 {
-    (void)s;
+    if (!task->ending || by_us < task->end_by_us) task->end_by_us = by_us;
     task->ending = true;
-    task->end_by_us = by_us;
     task->transport->ops->drop(task->transport, task);
 }
 
@@ -248,7 +247,7 @@ static void on_note(struct sender *s, const struct note *note)
         break;
     case NOTE_ABANDON:
     case NOTE_RELEASE:
-        end_task(s, task, (int64_t)note->value);
+        if (task) end_task(task, (int64_t)note->value);
         break;
     case NOTE_STOP:
         s->stopping = true;

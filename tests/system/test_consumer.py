@@ -4,6 +4,7 @@ that are no good, copies of messages, and a start that cannot succeed."""
 import json
 import unittest
 
+import side_by_side
 from harness import Stage, wait_until
 
 LANE, DEAD = "mailflock.bulk", "mailflock.dead"
@@ -426,4 +427,4 @@ class ConsumerTest(unittest.TestCase):
 
 
 if __name__ == "__main__":
-    unittest.main(verbosity=2)
+    side_by_side.main()

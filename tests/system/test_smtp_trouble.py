@@ -3,6 +3,7 @@ is the server's fault uses up nobody's attempts and is over as soon as the serve
 
 import unittest
 
+import side_by_side
 from harness import FakeSmtp, Stage, StarttlsServer, binary
 
 RECIPIENTS = 200
@@ -194,4 +195,4 @@ class MendedTest(unittest.TestCase):
 
 
 if __name__ == "__main__":
-    unittest.main(verbosity=2)
+    side_by_side.main()

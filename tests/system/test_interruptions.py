@@ -1,0 +1,112 @@
+"""Interruptions in the middle of a run: the workers' connections and queue are taken away, the SMTP server
+stops or stalls, a worker freezes. The others, or the same worker afterwards, bring it to its end by
+themselves: nobody is lost, and nobody gets a second copy."""
+
+import time
+
+import side_by_side
+from flow import CONNECTIONS, LANE, LEASE_S, WINDOW, FlowTest
+from harness import FakeSmtp, binary, now_us, wait_until
+
+
+class BrokerTest(FlowTest):
+    def test_connections_closed_by_the_broker(self):
+        self.flow(recipients=1600)
+        self.stage.management.close_connections()
+        self.forget_broker()
+        wait_until(lambda: self.lines("connection lost") == 2, 10, "both to notice")
+        self.assertFalse(self.stage.is_complete(self.run_id))
+        self.assert_exact()
+        self.assertEqual(self.lines('msg="connected"'), 2)
+
+    def test_queue_deleted_under_the_consumers(self):
+        self.flow(workers=1, prefetch=2)
+        self.assertGreater(self.stage.ready(LANE), 0)
+        self.stage.delete_queue(LANE)
+        self.workers[0].wait_for_log("the broker ended our consumer")
+        wait_until(lambda: self.stage.consumers(), 20, "it to declare the queue and consume again")
+        # The messages went with the queue. Their chunks are overdue some time later.
+        wait_until(lambda: not self.stage.value("SELECT COUNT(*) FROM chunk WHERE token IS NOT NULL"), 30,
+                   "what was in hand to end")
+        self.assertGreater(self.stage.counts(self.run_id)["pending"], 0)
+        self.stage.execute("UPDATE chunk SET next_due=UTC_TIMESTAMP(6) - INTERVAL 1 SECOND "
+                           "WHERE state<>'done'")
+        done = self.stage.run_program("mailflock-producer", "due")
+        self.assertIn("overdue=", done.stdout)
+        self.assert_exact()
+
+
+class SmtpTest(FlowTest):
+    def test_stopped_and_started(self):
+        self.flow()
+        self.smtp.stop()
+        for worker in self.workers:
+            worker.wait_for_log("cannot connect")
+        again = FakeSmtp(binary("fakesmtp"), self.stage.dir, "again", port=self.smtp.port, delay_ms=50,
+                         record=self.smtp.record)
+        self.stage.processes.append(again)
+        # A mail that waited for its reply is unknown, at most one on each connection.
+        self.assert_exact(unknown=2 * CONNECTIONS)
+        self.assertEqual(self.stage.rows("SELECT DISTINCT attempt FROM delivery"), [(1,)])
+
+    def test_stalls_longer_than_a_lease(self):
+        self.flow()
+        self.smtp.stall()
+        time.sleep(LEASE_S * 1.4)
+        self.smtp.resume()
+        self.assert_exact()
+        self.assertEqual(self.lines("lease lost"), 0)
+
+    def test_stalls_longer_than_replies_are_awaited(self):
+        self.flow(relay={"final_reply_timeout": "1s", "reply_timeout": "1s"})
+        self.smtp.stall()
+        for worker in self.workers:
+            worker.wait_for_log("no reply in time")
+        self.smtp.resume()
+        self.assert_exact(unknown=2 * CONNECTIONS)
+
+
+class WorkerTest(FlowTest):
+    def test_frozen_beyond_its_lease_hold(self):
+        self.frozen("hold")
+
+    def test_frozen_beyond_its_lease_resend(self):
+        self.frozen("resend")
+
+    def frozen(self, policy):
+        self.flow(workers=1, recipients=200, campaign={"delivery": {"on_crash": policy}})
+        (frozen,) = self.workers
+        frozen.freeze()
+        wait_until(lambda: self.stage.value(
+            "SELECT COUNT(*) FROM chunk WHERE lease_until>UTC_TIMESTAMP(6)") == 0, 20, "its leases to end")
+        # RabbitMQ gives a silent worker's messages to others only after two heartbeats.
+        self.stage.management.close_connections()
+        self.forget_broker()
+        self.workers.append(self.stage.start_consumer())
+        self.stage.wait_quiet(self.run_id)
+        before = self.stage.counts(self.run_id)
+        twice = len(self.stage.compare(self.run_id, self.smtp)["twice"])
+        thawed_us = now_us()
+        frozen.thaw()
+        frozen.wait_for_log("lease lost")
+        wait_until(lambda: not self.stage.ready(f"{LANE}.wait.{LEASE_S}") and not self.stage.ready(LANE),
+                   30, "the copies to be dropped")
+        late = [m for mails in self.smtp.mails().values() for m in mails if m.at_us > thawed_us]
+        self.assertEqual(late, [], "it sent after its lease was gone")
+        after = self.stage.assert_balanced(self.run_id)
+        found = self.stage.compare(self.run_id, self.smtp)
+        self.assertEqual(found["lost"] + found["wrong"] + found["strange"], [])
+        self.assertEqual(len(found["twice"]), twice)
+        if policy == "hold":
+            self.assertTrue(0 < before["unknown"] <= WINDOW, before)
+            self.assertEqual(twice, 0)
+            # PROTOCOL C12: the replies that waited for it make unknown ones sent.
+            self.assertLess(after["unknown"], before["unknown"])
+        else:
+            self.assertTrue(0 < twice <= WINDOW, twice)
+            self.assertEqual((after["sent"], after["unknown"]), (200, 0))
+        self.assertEqual([w.stop(20) for w in self.workers], [0, 0])
+
+
+if __name__ == "__main__":
+    side_by_side.main()

@@ -1,0 +1,133 @@
+/* A sender made for tests of the SMTP dialogue: mails 0, 1, 2 ... of the tasks that the test sets
+ * up, and a record of what became of each. It stands in for consumer/sender.c, which the linker
+ * then leaves out. */
+#ifndef MAILFLOCK_DIALOGUE_FIXTURE_H
+#define MAILFLOCK_DIALOGUE_FIXTURE_H
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "consumer/smtp_dialogue.h"
+#include "consumer/smtp_reply.h"
+
+enum { FAKE_MAILS = 4000 };
+
+struct task {
+    bool ending;
+    uint32_t started; /* the watermark */
+};
+
+static struct {
+    struct task tasks[2];
+    uint32_t n_mails, next;
+    uint32_t n_back, back[FAKE_MAILS];
+    struct {
+        int task;
+        bool held;
+        int done, put_back, losses;
+        struct outcome outcome;
+    } mails[FAKE_MAILS];
+} fake;
+
+/* n mails of task 0, all below the watermark. */
+static inline void fake_mails(uint32_t n)
+{
+    memset(&fake, 0, sizeof fake);
+    fake.n_mails = n;
+    fake.tasks[0].started = fake.tasks[1].started = FAKE_MAILS;
+}
+
+bool sender_take(struct transport *t, struct mail *mail, struct buf *body)
+{
+    (void)t;
+    while (fake.next < fake.n_mails && fake.tasks[fake.mails[fake.next].task].ending) fake.next++;
+    bool again = fake.n_back > 0;
+    if (!again && fake.next == fake.n_mails) return false;
+    mail->index = again ? fake.back[--fake.n_back] : fake.next++;
+    mail->task = &fake.tasks[fake.mails[mail->index].task];
+    assert_false(fake.mails[mail->index].held);
+    assert_int_equal(fake.mails[mail->index].done, 0);
+    fake.mails[mail->index].held = true;
+    buf_reset(body);
+    buf_append_format(body, "Subject: %u\r\n\r\nbody %u\r\n", mail->index, mail->index);
+    return true;
+}
+
+const char *sender_from(const struct mail *mail)
+{
+    (void)mail;
+    return "news@m.example";
+}
+
+const char *sender_to(const struct mail *mail)
+{
+    static char to[32];
+    snprintf(to, sizeof to, "u%u@r.example", mail->index);
+    return to;
+}
+
+bool sender_may_hand_over(const struct mail *mail)
+{
+    return !mail->task->ending && mail->index < mail->task->started;
+}
+
+bool sender_gave_up(const struct mail *mail)
+{
+    return mail->task->ending;
+}
+
+static inline void fake_give_back(const struct mail *mail)
+{
+    assert_true(fake.mails[mail->index].held);
+    fake.mails[mail->index].held = false;
+}
+
+void sender_done(const struct mail *mail, const struct outcome *outcome)
+{
+    fake_give_back(mail);
+    fake.mails[mail->index].done++;
+    fake.mails[mail->index].outcome = *outcome;
+}
+
+void sender_put_back(const struct mail *mail, bool lost)
+{
+    fake_give_back(mail);
+    fake.mails[mail->index].put_back++;
+    fake.mails[mail->index].losses += lost;
+    if (!mail->task->ending) fake.back[fake.n_back++] = mail->index;
+}
+
+/* Gives the dialogue one reply line, read as the transport reads it. */
+static inline enum smtp_trouble hear(struct smtp_dialogue *d, const char *line)
+{
+    static struct smtp_input in;
+    struct reply r;
+    size_t room;
+    smtp_input_reset(&in);
+    char *to = smtp_input_room(&in, &room);
+    in.len = (size_t)snprintf(to, room, "%s\r\n", line);
+    assert_int_equal(smtp_input_next(&in, &r), SMTP_REPLY);
+    return smtp_dialogue_reply(d, &r);
+}
+
+/* What the dialogue has to say; taken away as if written. Borrowed until the next call. */
+static inline const char *said(struct smtp_dialogue *d)
+{
+    static char text[4096];
+    snprintf(text, sizeof text, "%s", buf_text(&d->out));
+    buf_reset(&d->out);
+    return text;
+}
+
+#define ENVELOPE(n) "MAIL FROM:<news@m.example>\r\nRCPT TO:<u" #n "@r.example>\r\nDATA\r\n"
+#define BODY(n)     "Subject: " #n "\r\n\r\nbody " #n "\r\n.\r\n"
+
+#endif

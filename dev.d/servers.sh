@@ -193,6 +193,6 @@ TEXT
     chmod 600 "$STATE/env.new"
     mv -- "$STATE/env.new" "$STATE/env"
     mkdir -p "$STATE/bin"
-    printf '#!/bin/bash\nexec %q rabbitmqctl "$@"\n' "$ROOT/dev" >"$STATE/bin/rabbitmqctl"
+    printf '#!/bin/bash\nMF_STATE=%q exec %q rabbitmqctl "$@"\n' "$STATE" "$ROOT/dev" >"$STATE/bin/rabbitmqctl"
     chmod 755 "$STATE/bin/rabbitmqctl"
 }

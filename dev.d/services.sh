@@ -19,12 +19,16 @@ cmd_down() {
 }
 
 cmd_clean() {
+    local other
     cmd_down
+    for other in "$STATE"/*/ports; do
+        if [[ -s $other ]]; then MF_STATE=${other%/ports} "$ROOT/dev" clean; fi
+    done
     if [[ -s $STATE/socket-dir ]]; then
         rm -rf -- "$(<"$STATE/socket-dir")"
     fi
     rm -rf -- "$STATE"
-    say "clean: .dev is gone"
+    say "clean: $STATE is gone"
 }
 
 cmd_service() {
@@ -226,13 +230,13 @@ close_inherited() {
 
 # ---- ports
 
-# choose_ports: at the first start only. The search begins at a place that depends on the checkout,
+# choose_ports: at the first start only. The search begins at a place that depends on the directory,
 # so that two of them rarely want the same ports even while one is stopped.
 choose_ports() {
     local base first used offset
     [[ -s $STATE/ports ]] && return
     used=" $(ss -Htln | awk '{ sub(/.*:/, "", $4); printf "%s ", $4 }')"
-    first=$(printf '%s' "$ROOT" | cksum)
+    first=$(printf '%s' "$STATE" | cksum)
     first=$((21000 + ${first%% *} % 800 * 10))
     for ((offset = 0; offset < 8000; offset += 10)); do
         base=$((21000 + (first - 21000 + offset) % 8000))

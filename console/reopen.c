@@ -1,6 +1,8 @@
 /* The ledger's side of retry and unknown. The order within a transaction: lock the chunk row, look
  * whether it may be touched, change its delivery rows, move the counters by as many as were
- * changed, with seq + 1 so that a worker that still believes to hold it is fenced off (C5). */
+ * changed, with seq + 1 and no token: a worker that still believes to hold it is fenced off (C5).
+ * seq alone would not do: who lost the connection during a commit takes a seq that moved under its
+ * own token for that commit. */
 #include "console/reopen.h"
 
 #include <inttypes.h>
@@ -117,11 +119,11 @@ static struct err change_chunk(struct db *db, const struct change *change, int64
     const char *from = TALLY_STATUS_NAMES[change->choice.status];
     const char *to = change->resend ? "deferred" : "sent";
     const char *also = change->resend ? ", attempt = attempt + 1, started = 0, claims = 0,"
-                                        " token = NULL, owner = NULL, lease_until = NULL,"
                                         " next_due = NULL, state = 'planned'"
                                       : "";
     TRY(db_execf(db, NULL,
-                 "UPDATE chunk SET seq = seq + 1, %s = %s - %" PRIu64 ", %s = %s + %" PRIu64 "%s"
+                 "UPDATE chunk SET seq = seq + 1, token = NULL, owner = NULL, lease_until = NULL,"
+                 " %s = %s - %" PRIu64 ", %s = %s + %" PRIu64 "%s"
                  " WHERE run_id = %" PRIu64 " AND chunk_no = %" PRId64,
                  from, from, rows, to, to, rows, also, change->run, chunk_no));
     if (!change->resend) return err_none();

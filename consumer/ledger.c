@@ -123,6 +123,19 @@ static void release(struct ledger *l, struct job *job, int delay_s, int64_t unti
     if (!job->told_sender) to_sender(l, NOTE_RELEASE, job, (uint64_t)until_us);
 }
 
+/* C8, C12: what an earlier worker may have sent, and this one did not send again, keeps that mark:
+ * the watermark, which said so until now, is about to be lowered. */
+static void keep_maybe(struct job *job)
+{
+    for (uint32_t k = 0; k < job->n_work; k++) {
+        struct outcome *o = &job->outcomes[job->work[k]];
+        if (o->status || !o->maybe) continue;
+        outcome_set(o, OUTCOME_OPEN, "given back before it was sent again");
+        o->at_us = clock_utc_us();
+        ledger_arrived(job, job->work[k]);
+    }
+}
+
 /* C8, O2: what is paused or cancelled goes back; the next claim of a cancelled one skips it. */
 static void obey_control(struct ledger *l)
 {
@@ -173,6 +186,7 @@ static void on_note(struct ledger *l, const struct note *note)
         break;
     case NOTE_RETURNED:
         job->with_sender = false;
+        if (job->state == JOB_RELEASING) keep_maybe(job);
         end_if_free(l, job);
         break;
     case NOTE_RETRY_CONFIRMED:

@@ -15,8 +15,9 @@ enum outcome_status {
     OUTCOME_SUPPRESSED,
     OUTCOME_SKIPPED,
     OUTCOME_UNKNOWN,
-    /* Given back unanswered under on_crash = resend: no outcome of this attempt, but it may have
-     * been sent. Recorded as deferred from the attempt before, with maybe (PROTOCOL C8). */
+    /* Given back unanswered under on_crash = resend, or not sent again when an earlier worker may
+     * have sent it: no outcome of this attempt, but it may have been sent. Recorded as deferred
+     * from the attempt before, with maybe (PROTOCOL C8). */
     OUTCOME_OPEN,
 };
 enum { OUTCOME_STATUSES = OUTCOME_UNKNOWN + 1 };

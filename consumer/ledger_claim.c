@@ -91,12 +91,14 @@ static struct err turn_away(struct ledger *l, struct job *job)
         dead(l, job, "the ledger has no such chunk");
     else if (strcmp(state, "done") == 0)
         drop(l, job, "the chunk is done");
-    else if (strcmp(state, "stuck") == 0) /* C11: who made it so may have died before the letter */
-        dead(l, job, "the chunk is stuck");
     else if (m->attempt < attempt)
         drop(l, job, "its attempt is over");
     else if (!same_digest)
         drop(l, job, "another reading of the audience was claimed first");
+    else if (strcmp(state, "stuck") == 0 && m->attempt > attempt)
+        drop(l, job, "the chunk is stuck at an earlier attempt, which will publish it again");
+    else if (strcmp(state, "stuck") == 0) /* C11: who made it so may have died before the letter */
+        dead(l, job, "the chunk is stuck");
     else if (m->attempt > attempt)
         ledger_over(l, job, NOTE_COPY, LEDGER_WAIT_DELAY_S);
     else if (held)

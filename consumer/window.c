@@ -1,18 +1,30 @@
 /* The watermark's window. */
 #include "consumer/window.h"
 
-#define WEIGHT 0.25 /* of the newest observation */
+#define COMMIT_WEIGHT  0.25 /* of the newest observation */
+#define RATE_S         0.25 /* the rate is that of about so long */
+#define COMMIT_FIRST_S 0.01 /* what the first commits can count for */
 
-static double smooth(double old, double now)
+/* One slow commit is an outage, or a worker that was stopped: only several in a row are a slow
+ * database. Else the window would be at its widest just when workers are dying. */
+static double smooth_commit(double old_s, double now_s)
 {
-    return old > 0 ? old + WEIGHT * (now - old) : now;
+    double most_s = 2 * old_s + COMMIT_FIRST_S;
+    if (now_s > most_s) now_s = most_s;
+    return old_s + COMMIT_WEIGHT * (now_s - old_s);
+}
+
+/* Outcomes come in bursts, and commits at any distance: weighted by time, not by commit. */
+static double smooth_rate(double old, uint32_t outcomes, double passed_s)
+{
+    return (old * RATE_S + outcomes) / (RATE_S + passed_s);
 }
 
 void window_observe(struct window *w, uint32_t outcomes, int64_t began_us, int64_t ended_us)
 {
-    w->commit_s = smooth(w->commit_s, (double)(ended_us - began_us) / 1e6);
+    w->commit_s = smooth_commit(w->commit_s, (double)(ended_us - began_us) / 1e6);
     if (w->last_us && ended_us > w->last_us)
-        w->rate = smooth(w->rate, outcomes * 1e6 / (double)(ended_us - w->last_us));
+        w->rate = smooth_rate(w->rate, outcomes, (double)(ended_us - w->last_us) / 1e6);
     w->last_us = ended_us;
 }
 

@@ -5,7 +5,7 @@ cmd_build() {
     (($# <= 1)) || usage_error "build takes at most one argument"
     case ${1-} in
     '') with_lock build build_into build all ;;
-    --asan) with_lock build build_into build-asan all -DMAILFLOCK_SANITIZE=address,undefined ;;
+    --asan) with_lock build build_into build-asan units -DMAILFLOCK_SANITIZE=address,undefined ;;
     --tsan) with_lock build build_into build-tsan mailflock-consumer -DMAILFLOCK_SANITIZE=thread ;;
     --faults) with_lock build build_into build-faults mailflock-consumer -DMAILFLOCK_FAULTS=ON ;;
     *) usage_error "build knows --asan, --tsan and --faults, got '$1'" ;;

@@ -79,7 +79,9 @@ def last_line(results):
 
 
 def measure(args, about):
-    plan, results, skipped = args.plan, {}, {}
+    """Row by row; answers the results and whether each row was measured or left out for a reason.
+    What went wrong in one row does not take the others along."""
+    plan, results, skipped, whole = args.plan, {}, {}, True
     start = time.monotonic()
     for n, name in enumerate(args.rows):
         began = time.monotonic()
@@ -91,11 +93,15 @@ def measure(args, about):
             skipped[name] = str(e)
             print(f"{name}: skipped: {e}\n", flush=True)
             continue
+        except AssertionError as e:
+            whole = False
+            print(f"{name}: FAILED: {e}\n", flush=True)
+            continue
         result.facts |= {"took_s": time.monotonic() - began, "load_after": os.getloadavg()[0]}
         results[name] = result
         show(name, result)
         save(args, about, results, skipped)
-    return results
+    return results, whole
 
 
 def main():
@@ -106,13 +112,15 @@ def main():
     about = machine()
     print(f"{about['cores']} x {about['cpu']}, {about['memory_gib']} GiB, Linux {about['kernel']}, "
           f"load {about['load_before']:.2f}; sides in turn: median, least .. most\n", flush=True)
-    results = measure(args, about)
-    print(f"all figures, run by run: {RESULT}")
+    results, whole = measure(args, about)
+    if results:
+        print(f"all figures, run by run: {RESULT}")
     print(last_line(results), flush=True)
+    return 0 if whole else 1
 
 
 if __name__ == "__main__":
     try:
-        main()
+        sys.exit(main())
     except KeyboardInterrupt:
         sys.exit("bench: interrupted")

@@ -46,7 +46,7 @@ DELIVERY = {"retry": {"delays": ["1m", "5m", "30m", "2h"], "max_attempts": 5, "m
 CHUNK = 500
 
 
-class Failed(Exception):
+class Failed(AssertionError):
     """A contestant did not do its work: there is nothing to compare."""
 
 
@@ -229,7 +229,7 @@ class Mailflock(Flow):
             "SELECT COALESCE(SUM(sent),0), "
             "COALESCE(SUM(failed+deferred+suppressed+skipped+unknown),0) FROM chunk")
         if other:
-            raise Failed(f"{other} recipients were not sent; see `mailflock status`")
+            raise Failed(f"{other} recipients were not sent")
         return int(sent)
 
     def accepted_span(self):

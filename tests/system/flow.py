@@ -9,14 +9,16 @@ from harness import Stage, wait_until
 LANE = "mailflock.bulk"
 LEASE_S = 5
 CONNECTIONS = 8
+CHUNK = 50
 WINDOW = 4 * CONNECTIONS  # more than the window of one worker becomes at these speeds
 
 
 class FlowTest(unittest.TestCase):
-    def flow(self, recipients=800, workers=2, delay_ms=100, prefetch=4, campaign=None, relay=None, **smtp):
+    def flow(self, recipients=800, workers=2, delay_ms=100, prefetch=4, campaign=None, relay=None,
+             **smtp):
         """A run under way, some 5 s long, each worker at work: stage, smtp, run, workers."""
         self.recipients = recipients
-        campaign = {"audience": {"chunk": 50}, **(campaign or {})}
+        campaign = {"audience": {"chunk": CHUNK}, **(campaign or {})}
         self.stage = self.enterContext(Stage(
             recipients=recipients, campaign=campaign,
             settings={"worker": {"lease": f"{LEASE_S}s", "prefetch": prefetch, "drain": "5s"},
@@ -24,8 +26,8 @@ class FlowTest(unittest.TestCase):
         self.smtp = self.stage.start_fakesmtp(delay_ms=delay_ms, **smtp)
         self.run_id = self.stage.produce()
         self.workers = self.stage.start_consumers(workers)
-        wait_until(lambda: self.stage.value("SELECT COUNT(DISTINCT worker) FROM delivery") == workers, 20,
-                   "each worker to send")
+        at_work = "SELECT COUNT(DISTINCT worker) FROM delivery"
+        wait_until(lambda: self.stage.value(at_work) == workers, 20, "each worker to send")
 
     def until(self, accepted):
         wait_until(lambda: len(self.smtp.mails()) >= accepted, 30, f"{accepted} mails")
@@ -33,6 +35,12 @@ class FlowTest(unittest.TestCase):
     def more(self, accepted=20):
         """Awaits mails beyond those that are accepted by now."""
         self.until(len(self.smtp.mails()) + accepted)
+
+    def accepted(self):
+        """(chunk, position) of every mail that the server has accepted."""
+        numbers = [int(mail.rcpt.split("@")[0].removeprefix("user")) - 1
+                   for mails in self.smtp.mails().values() for mail in mails]
+        return {divmod(number, CHUNK) for number in numbers}
 
     def forget_broker(self):
         """The test's own connection to RabbitMQ is gone, or will be."""

@@ -294,7 +294,8 @@ class ConsumerTest(unittest.TestCase):
             wait_until(lambda: sum(w.text().count("the chunk is done") for w in workers) == 4, 20,
                        lambda: "the copies to be dropped:\n" + "".join(w.text() for w in workers))
             self.assert_exact(stage, run, smtp, sent=100)
-            self.assertEqual(stage.value("SELECT attempt FROM chunk"), 1)
+            self.assertEqual(stage.one("SELECT attempt, claims FROM chunk"), (1, 1))
+            stage.expect_log_clean(levels=("error", "warn"))
             self.assertEqual([stage.ready(LANE), stage.ready(LANE + ".wait.5"), stage.ready(DEAD)],
                              [0, 0, 0])
 

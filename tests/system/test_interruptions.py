@@ -1,6 +1,6 @@
-"""Interruptions in the middle of a run: the workers' connections and queue are taken away, the SMTP server
-stops or stalls, a worker freezes. The others, or the same worker afterwards, bring it to its end by
-themselves: nobody is lost, and nobody gets a second copy."""
+"""Interruptions in the middle of a run: the workers' connections and queue are taken away, the ledger's
+rows are locked, the SMTP server stops or stalls, a worker freezes or loses a chunk. The others, or the
+same worker afterwards, bring it to its end by themselves: nobody is lost, nobody gets a second copy."""
 
 import time
 
@@ -26,14 +26,43 @@ class BrokerTest(FlowTest):
         self.workers[0].wait_for_log("the broker ended our consumer")
         wait_until(lambda: self.stage.consumers(), 20, "it to declare the queue and consume again")
         # The messages went with the queue. Their chunks are overdue some time later.
-        wait_until(lambda: not self.stage.value("SELECT COUNT(*) FROM chunk WHERE token IS NOT NULL"), 30,
-                   "what was in hand to end")
+        held = "SELECT COUNT(*) FROM chunk WHERE token IS NOT NULL"
+        wait_until(lambda: not self.stage.value(held), 30, "what was in hand to end")
         self.assertGreater(self.stage.counts(self.run_id)["pending"], 0)
         self.stage.execute("UPDATE chunk SET next_due=UTC_TIMESTAMP(6) - INTERVAL 1 SECOND "
                            "WHERE state<>'done'")
         done = self.stage.run_program("mailflock-producer", "due")
         self.assertIn("overdue=", done.stdout)
         self.assert_exact()
+
+
+class LedgerTest(FlowTest):
+    def test_nothing_goes_beyond_the_watermark(self):
+        """PROTOCOL C4: while the ledger cannot commit, the sender comes to a stop where it said."""
+        self.flow(workers=1, delay_ms=20)
+        with self.stage.connect_database() as db, db.cursor() as cursor:
+            db.begin()
+            cursor.execute("SELECT chunk_no, started FROM chunk FOR UPDATE")
+            allowed = {(chunk, p) for chunk, started in cursor.fetchall() for p in range(started)}
+            time.sleep(1.5)
+            accepted = self.accepted()
+            db.rollback()
+        self.assertEqual(accepted, allowed)
+        self.assert_exact()
+
+    def test_a_chunk_taken_away_is_abandoned_alone(self):
+        """PROTOCOL C5: the fenced UPDATE does not match, and the others of the group do."""
+        self.flow(workers=1, delay_ms=200, recipients=150, prefetch=3)
+        taken = self.stage.execute("UPDATE chunk SET token=4711, lease_until=UTC_TIMESTAMP(6) + "
+                                   "INTERVAL 3 SECOND WHERE chunk_no=0 AND token IS NOT NULL")
+        self.assertEqual(taken, 1)
+        self.workers[0].wait_for_log("lease lost.* chunk=0 ")
+        started = self.stage.value("SELECT started FROM chunk WHERE chunk_no=0")
+        wait_until(lambda: self.stage.value("SELECT state FROM chunk WHERE chunk_no=1") == "done", 20)
+        self.assertLessEqual({p for chunk, p in self.accepted() if chunk == 0}, set(range(started)))
+        self.assertLess(started, 50)
+        self.assert_exact(unknown=WINDOW)
+        self.assertEqual(self.lines("lease lost"), 1)
 
 
 class SmtpTest(FlowTest):
@@ -53,6 +82,9 @@ class SmtpTest(FlowTest):
         self.flow()
         self.smtp.stall()
         time.sleep(LEASE_S * 1.4)
+        leases = self.stage.rows("SELECT lease_until>UTC_TIMESTAMP(6) FROM chunk WHERE token IS NOT "
+                                 "NULL")
+        self.assertEqual(leases, [(1,)] * 8, "PROTOCOL C6: leases are renewed")
         self.smtp.resume()
         self.assert_exact()
         self.assertEqual(self.lines("lease lost"), 0)
@@ -77,8 +109,8 @@ class WorkerTest(FlowTest):
         self.flow(workers=1, recipients=200, campaign={"delivery": {"on_crash": policy}})
         (frozen,) = self.workers
         frozen.freeze()
-        wait_until(lambda: self.stage.value(
-            "SELECT COUNT(*) FROM chunk WHERE lease_until>UTC_TIMESTAMP(6)") == 0, 20, "its leases to end")
+        leased = "SELECT COUNT(*) FROM chunk WHERE lease_until>UTC_TIMESTAMP(6)"
+        wait_until(lambda: not self.stage.value(leased), 20, "its leases to end")
         # RabbitMQ gives a silent worker's messages to others only after two heartbeats.
         self.stage.management.close_connections()
         self.forget_broker()

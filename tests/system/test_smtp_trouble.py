@@ -96,24 +96,26 @@ class SharesTest(unittest.TestCase):
         self.assertEqual(self.found["twice"], [])
 
     def test_everything_at_once(self):
-        self.run_it(rcpt_refuse=0.05, rcpt_defer=0.1, dot_defer=0.1, dot_refuse=0.05, drop_after_dot=0.05,
-                    drop_before_dot=0.1, data_354_after_refused_rcpt=True, max_messages=7, delay_ms=2)
+        self.run_it(rcpt_refuse=0.05, rcpt_defer=0.1, dot_defer=0.1, dot_refuse=0.05,
+                    drop_after_dot=0.05, drop_before_dot=0.1, data_354_after_refused_rcpt=True,
+                    max_messages=7, delay_ms=2)
         # Only a dropped recipient may be accepted and not be called sent.
         self.assertLessEqual(self.accepted() - self.with_status("sent"), self.with_status("unknown"))
         self.assertLessEqual(self.with_status("sent"), self.accepted())
-        self.assertEqual(self.counts["sent"] + self.counts["failed"] + self.counts["unknown"], RECIPIENTS)
+        ended = self.counts["sent"] + self.counts["failed"] + self.counts["unknown"]
+        self.assertEqual(ended, RECIPIENTS)
         self.assertEqual(self.found["twice"], [])
 
 
 class MendedTest(unittest.TestCase):
-    """The transport is at fault, then it is not: nobody's attempt is used, and work goes on by itself."""
+    """The transport is at fault, then it is not: nobody's attempt is used, work goes on by itself."""
 
     def assert_recovers(self, stage, worker, run, mend, log, recipients=50):
         """Trouble shows in the log, nothing is recorded, and once it is mended all is sent."""
         worker.wait_for_log(log)
         self.assertEqual(stage.value("SELECT COUNT(*) FROM delivery"), 0)
         mend()
-        counts = stage.wait_quiet(run, 30)
+        counts = stage.wait_quiet(run, 12)  # soon: the waits grow from a quarter of a second
         self.assertEqual(stage.assert_balanced(run), counts)
         self.assertEqual(counts["sent"], recipients)
         self.assertEqual(stage.rows("SELECT DISTINCT attempt FROM delivery"), [(1,)])
@@ -174,7 +176,8 @@ class MendedTest(unittest.TestCase):
             run = stage.produce()
             stage.start_consumer()
             self.assertEqual(stage.wait_quiet(run)["failed"], 50)
-            self.assertEqual(stage.rows("SELECT DISTINCT code, enhanced FROM delivery"), [(552, "5.3.4")])
+            self.assertEqual(stage.rows("SELECT DISTINCT code, enhanced FROM delivery"),
+                             [(552, "5.3.4")])
 
     def test_a_down_server_holds_up_nobody_else(self):
         """Two transports; the one that is down keeps its own chunks waiting only."""

@@ -297,5 +297,5 @@ void conf_value_free(const struct conf_key *key, void *field)
 
 bool conf_utf8_valid(const char *text, size_t len)
 {
-    return !memchr(text, '\0', len) && encode_utf8_valid(text, len);
+    return len == 0 || (!memchr(text, '\0', len) && encode_utf8_valid(text, len));
 }

@@ -101,7 +101,7 @@ static const struct conf_key keys[] = {
      "The queue this worker serves."},
     {"worker.prefetch", CONF_INT, 0, AT(worker.prefetch), "4", 1, 100, NULL, NULL,
      "Chunks in hand at a time."},
-    {"worker.lease", CONF_DURATION, 0, AT(worker.lease_ms), "60s", 5 * SECOND, 30 * MINUTE, NULL,
+    {"worker.lease", CONF_DURATION, 0, AT(worker.lease_ms), "60s", 5 * SECOND, 10 * MINUTE, NULL,
      NULL, "How long a chunk stays with a worker that is no longer heard of."},
     {"worker.drain", CONF_DURATION, 0, AT(worker.drain_ms), "30s", 0, 15 * MINUTE, NULL, NULL,
      "How long a worker told to stop waits for replies on the way."},

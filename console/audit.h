@@ -47,7 +47,7 @@ struct audit {
  *   position     each row's position is below recipients
  *   attempt      no row is of an attempt that has not begun
  *   done-open    a done chunk has nothing pending or deferred
- *   maybe        what may have been sent ends sent or unknown (PROTOCOL.md C12)
+ *   maybe        what may have been sent ends sent or unknown (docs/protocol.md C12)
  *   lease        a lease has a token, a token a lease
  *   over-token   nobody holds a chunk that is done or stuck
  *   started      the watermark is no higher than recipients

@@ -1,5 +1,5 @@
 /* mailflock pause, resume, cancel: change run.control by a conditional UPDATE and nothing else
- * (PROTOCOL.md O2); workers see it within 2 s. */
+ * (docs/protocol.md O2); workers see it within 2 s. */
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>

@@ -14,7 +14,7 @@ int64_t progress_pending(const struct tally *run);
 /* progress_open: positions that are to get another outcome: pending or deferred. */
 int64_t progress_open(const struct tally *run);
 
-/* progress_complete: publishing is done and nothing is open (PROTOCOL.md, State). */
+/* progress_complete: publishing is done and nothing is open (docs/protocol.md, State). */
 bool progress_complete(const struct tally *run);
 
 /* progress_word: publishing | sending | paused | cancelled | complete | stuck. Stuck: all that is

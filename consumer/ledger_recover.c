@@ -127,8 +127,11 @@ static void decided(struct job *job, uint32_t i, enum outcome_status status, con
     ledger_arrived(job, i);
 }
 
+/* Only of a first attempt: a later one was allowed when the one before ended, or an operator wants
+ * it. */
 static bool too_late(const struct job *job)
 {
+    if (job->message.attempt > 1) return false;
     int64_t age_s = clock_utc_us() / 1000000 - job->run->scheduled_s;
     return age_s > job->run->content.max_age_s;
 }

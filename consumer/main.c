@@ -28,6 +28,9 @@ static const char USAGE[] =
 /* A job in hand can have this many notes under way at once, beside its outcomes. */
 enum { NOTES_PER_JOB = 64, QUEUE_SPARE = 4096 };
 
+/* Messages up to this size are read, so that one which is too large can say so as a dead letter. */
+enum { DEAD_LETTER_MAX = 16 * 1024 * 1024 };
+
 static int complain(const struct err *e)
 {
     log_error("consumer", "err=\"%s\"", e->text);
@@ -91,6 +94,7 @@ static int run(const struct settings *settings)
     db_config.session_timeout_s = start_lease_s(settings); /* PROTOCOL C5 */
     db_config.io_timeout_ms = (int)settings->worker.lease_ms;
     struct broker_config broker_config = start_broker_config(settings, name);
+    broker_config.max_body = DEAD_LETTER_MAX;
     struct db *db;
     struct broker *broker;
     struct err e = start_db(settings, &db_config, &db);

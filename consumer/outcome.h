@@ -54,7 +54,7 @@ struct reply {
     size_t text_len;
 };
 
-/* outcome_judge: DESIGN.md "Outcomes" and PROTOCOL S2. Fills out for VERDICT_RECIPIENT and at
+/* outcome_judge: docs/protocol.md, S1 to S4. Fills out for VERDICT_RECIPIENT and at
  * STAGE_DOT; at_us is the caller's. */
 enum outcome_verdict outcome_judge(enum outcome_stage stage, const struct reply *reply,
                                    struct outcome *out);

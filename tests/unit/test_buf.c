@@ -48,7 +48,7 @@ static void write_formatted(struct buf *b, size_t n)
 static void write_reserved(struct buf *b, size_t n)
 {
     if (!buf_reserve(b, n)) return;
-    memset(b->data + b->len, 'x', n);
+    if (n) memset(b->data + b->len, 'x', n);
     b->len += n;
 }
 

@@ -151,7 +151,7 @@ static const struct bad bad[] = {
     {"out_of_range",
      "\nworker = { lease = \"4s\"; };",
      {"cfg:2: worker.lease must be a duration "
-      "from 5s to 30m"},
+      "from 5s to 10m"},
      NULL,
      NULL},
     {"type_that_does_not_exist",

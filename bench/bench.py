@@ -60,6 +60,10 @@ def show(name, result):
     print(f"{name}: {result.title}; {result.facts['pairs']} in turn")
     for figure in result.lines:
         print(line(figure))
+    disturbed, runs = result.disturbed
+    if disturbed:
+        print(f"  NOTE: other programs had more than a quarter of the cores in {disturbed} of {runs} "
+              "runs; by wall\n  clock, the side with more processes gains from that")
     print(flush=True)
 
 

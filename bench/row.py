@@ -19,6 +19,12 @@ class Result:
     def add(self, *figures):
         self.lines += figures
 
+    @property
+    def disturbed(self):
+        """How many of the runs had to share the cores with other things, and of how many."""
+        runs = [run for its in self.runs.values() for run in its]
+        return sum(run.meter.disturbed for run in runs), len(runs)
+
     def as_json(self):
         return {
             "title": self.title, "lines": [line.as_json() for line in self.lines],
@@ -65,6 +71,8 @@ def cost_lines(runs, who):
     """CPU time a mail, of each process and each thread of the consumer."""
     for name in runs[0].meter.cpu:
         yield Figure(f"  {who}: CPU of {name}", [run.cpu_us(name) for run in runs], "us/mail")
+    yield Figure(f"  {who}: CPU of all these", [run.cpu_us(*run.meter.cpu) for run in runs],
+                 "us/mail")
     for key in runs[0].meter.threads:
         yield Figure(f"  {who}: CPU of thread {key[1]}",
                      [run.meter.threads[key] * 1e6 / run.recipients for run in runs], "us/mail")

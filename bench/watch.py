@@ -11,6 +11,7 @@ SERVICES = ("mariadb", "rabbitmq")
 REST_S = 0.1  # looked at for so long
 REST_SHARE = 0.1  # of a core: less is rest
 REST_DEADLINE_S = 10
+DISTURBED = 0.25  # of all cores: with more of them at other things, a measurement says little
 
 
 def cpu_ns(pid):
@@ -90,3 +91,4 @@ class Meter:
         busy_s = (machine_ns() - self._began_machine) / 1e9
         self.busy_share = busy_s / ((time.monotonic() - self._began_at) * os.cpu_count())
         self.others_share = max(0, 1 - sum(self.cpu.values()) / busy_s) if busy_s else 0
+        self.disturbed = self.busy_share * self.others_share > DISTURBED

@@ -121,6 +121,6 @@ void content_fini(struct content *content)
 
 int content_delay_s(const struct content *content, unsigned attempt)
 {
-    int i = attempt < 1 ? 0 : (int)attempt - 1;
-    return content->delays_s[i < content->n_delays ? i : content->n_delays - 1];
+    unsigned i = attempt < 1 ? 0 : attempt - 1, last = (unsigned)content->n_delays - 1;
+    return content->delays_s[i < last ? i : last];
 }

@@ -183,7 +183,7 @@ static void mutated_messages_are_refused_or_sound(void **state)
     buf_init(&b, 1 << 20);
     buf_init(&again, 1 << 20);
     srand(20260102);
-    for (int round = 0; round < 30000; round++) {
+    for (int round = 0; round < 10000; round++) {
         char text[sizeof MESSAGE + 64];
         size_t len = sizeof MESSAGE - 1;
         struct chunk_message m, back;
@@ -212,7 +212,7 @@ static void mutated_messages_are_refused_or_sound(void **state)
         chunk_fini(&m);
         chunk_fini(&back);
     }
-    assert_in_range(taken, 1000, 20000);
+    assert_in_range(taken, 300, 7000);
     buf_fini(&b);
     buf_fini(&again);
 }

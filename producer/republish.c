@@ -206,6 +206,20 @@ static struct err postpone(const struct republish *r, const struct lost_chunk *c
                     CONDITIONS[REPUBLISH_OVERDUE]);
 }
 
+/* Only when the broker has them all: it may die with what is on its way, and a chunk postponed for
+ * nothing would wait that long. */
+static struct err postpone_confirmed(const struct republish *r, const struct lost_chunk lost[BATCH],
+                                     unsigned n)
+{
+    TRY(publisher_settle(r->publisher));
+    if (r->publisher->missed)
+        return err_make(ERR_BROKER, 0,
+                        "RabbitMQ did not take every overdue chunk; they are published again next "
+                        "time");
+    for (unsigned i = 0; i < n; i++) TRY(postpone(r, &lost[i]));
+    return err_none();
+}
+
 static struct err publish_all(const struct republish *r, enum republish_which which,
                               struct lost_chunk lost[BATCH], struct buf *body, uint64_t *n)
 {
@@ -216,8 +230,8 @@ static struct err publish_all(const struct republish *r, enum republish_which wh
             if (stop_requested()) return err_make(ERR_STATE, 0, "stopped by a signal");
             struct err e = publish(r, &lost[i], body, n);
             if (e.code) return err_wrap(e, "chunk %u", lost[i].no);
-            if (which != REPUBLISH_PLANNED) TRY(postpone(r, &lost[i]));
         }
+        if (which != REPUBLISH_PLANNED) TRY(postpone_confirmed(r, lost, found));
         if (found < BATCH) return err_none();
     }
 }

@@ -3,7 +3,7 @@
 import unittest
 
 from harness import Stage, wait_until
-from producer_fixture import SLOW, ProducerTestCase, audience, messages
+from producer_fixture import LANE, SLOW, ProducerTestCase, audience, messages
 
 
 class DueTest(ProducerTestCase):
@@ -44,6 +44,21 @@ class DueTest(ProducerTestCase):
             stage.execute(f"{past} WHERE chunk_no=0")
             self.due(stage)
             self.assertEqual([m["chunk"] for m in messages(stage)], [1, 2])
+
+    def test_what_the_broker_does_not_take_stays_overdue(self):
+        with Stage(recipients=200) as stage:
+            self.run_at(stage)
+            first = messages(stage)
+            stage.execute("UPDATE chunk SET next_due=UTC_TIMESTAMP(6) - INTERVAL 1 SECOND")
+            stage.campaign("welcome", audience(SLOW.replace("0.0001", "0.01")))
+            due = stage.start_producer("due")
+            wait_until(lambda: stage.ready(LANE), 20, "the first chunk to be published")
+            stage.delete_queue(LANE)
+            self.assertEqual(due.wait(), 1, due.text())
+            self.assertIn("did not take every overdue chunk", due.text())
+            stage.campaign("welcome")
+            self.assertIn("published=2 overdue=2", self.due(stage))
+            self.assertEqual(messages(stage), first)
 
     def test_due_lets_workers_skip_what_a_cancelled_run_had_planned(self):
         with Stage(recipients=300) as stage:

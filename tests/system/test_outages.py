@@ -9,7 +9,7 @@ import private_services
 services = private_services.start()
 unittest.addModuleCleanup(services.stop)
 
-from flow import LEASE_S, WINDOW, FlowTest  # noqa: E402 (harness takes the services' addresses)
+from flow import LEASE_S, FlowTest  # noqa: E402 (harness takes the services' addresses)
 from harness import wait_until  # noqa: E402
 
 
@@ -44,7 +44,7 @@ class DatabaseTest(FlowTest):
     def test_restart(self):
         self.flow()
         services.restart("mariadb")
-        self.assert_exact(unknown=2 * WINDOW)
+        self.assert_exact()
         self.assertGreaterEqual(self.lines("database connection is back"), 2)
 
     def test_killed_and_started(self):
@@ -55,7 +55,7 @@ class DatabaseTest(FlowTest):
             services.begin("mariadb")
             self.stage._db = None
             self.more()
-        self.assert_exact(unknown=2 * 2 * WINDOW)
+        self.assert_exact()
 
     def test_frozen_beyond_the_leases(self):
         self.flow()
@@ -66,7 +66,7 @@ class DatabaseTest(FlowTest):
         time.sleep(1)
         self.assertEqual(len(self.smtp.mails()), accepted, "nothing is sent without watermark and lease")
         services.thaw("mariadb")
-        self.assert_exact(unknown=2 * WINDOW)
+        self.assert_exact()
 
     def test_writes_refused(self):
         """As with a full disk: the server is there and takes nothing."""

@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "common/encode.h"
+#include "common/json_memory.h"
 
 enum { ARENA_MAX = 8 * CHUNK_BODY_MAX };
 
@@ -220,6 +221,7 @@ static int json_depth(const char *text, size_t len)
 static cJSON *parse(const char *text, size_t len, const char **end)
 {
     *end = text;
+    json_memory_use();
     cJSON *root = cJSON_ParseWithLengthOpts(text, len, end, false);
     for (const char *p = *end; root && p < text + len; p++) {
         if (strchr(" \t\r\n", *p) && *p) continue;

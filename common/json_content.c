@@ -5,6 +5,7 @@
 
 #include "common/chunk.h"
 #include "common/content.h"
+#include "common/json_memory.h"
 
 static const struct {
     const char *name;
@@ -102,6 +103,7 @@ static struct err read_root(const cJSON *root, struct content *out)
 struct err content_decode(const char *json, size_t len, struct content *out)
 {
     *out = (struct content){0};
+    json_memory_use();
     cJSON *root = cJSON_ParseWithLength(json, len);
     if (!cJSON_IsObject(root)) {
         cJSON_Delete(root);

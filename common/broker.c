@@ -118,18 +118,27 @@ static int or_default(int value, int fallback)
     return value > 0 ? value : fallback;
 }
 
-/* NULL if TLS cannot be set up as asked. */
-static amqp_socket_t *new_socket(struct broker *b, const struct broker_config *c)
+static struct err set_up_tls(const struct broker *b, const struct broker_config *c,
+                             amqp_socket_t *s)
 {
-    if (!c->tls) return amqp_tcp_socket_new(b->conn);
-    amqp_socket_t *s = amqp_ssl_socket_new(b->conn);
     const char *ca_file = c->ca_file && *c->ca_file ? c->ca_file : CA_FILE_DEFAULT;
-    if (!s) return NULL;
-    if (amqp_ssl_socket_set_ssl_versions(s, AMQP_TLSv1_2, AMQP_TLSvLATEST)) return NULL;
     amqp_ssl_socket_set_verify_peer(s, c->tls_verify);
     amqp_ssl_socket_set_verify_hostname(s, c->tls_verify);
-    if (c->tls_verify && amqp_ssl_socket_set_cacert(s, ca_file)) return NULL;
-    return s;
+    if (!amqp_ssl_socket_set_ssl_versions(s, AMQP_TLSv1_2, AMQP_TLSvLATEST) &&
+        (!c->tls_verify || !amqp_ssl_socket_set_cacert(s, ca_file)))
+        return err_none();
+    return err_make(ERR_CONFIG, 0, "cannot set up TLS for RabbitMQ at %s: check the CA file %s",
+                    b->where, ca_file);
+}
+
+/* The connection owns *out. */
+static struct err new_socket(struct broker *b, const struct broker_config *c, amqp_socket_t **out)
+{
+    *out = c->tls ? amqp_ssl_socket_new(b->conn) : amqp_tcp_socket_new(b->conn);
+    if (!*out)
+        return err_make(ERR_BROKER, AMQP_STATUS_NO_MEMORY,
+                        "cannot create a socket for RabbitMQ at %s: no memory", b->where);
+    return c->tls ? set_up_tls(b, c, *out) : err_none();
 }
 
 static struct err connect_error(const struct broker *b, const struct broker_config *c, int status)
@@ -167,11 +176,8 @@ static struct err connect_error(const struct broker *b, const struct broker_conf
 
 static struct err connect_socket(struct broker *b, const struct broker_config *c)
 {
-    amqp_socket_t *s = new_socket(b, c);
-    if (!s)
-        return err_make(ERR_CONFIG, 0, "cannot set up %s for RabbitMQ at %s: check the CA file %s",
-                        c->tls ? "TLS" : "a socket", b->where,
-                        c->ca_file && *c->ca_file ? c->ca_file : CA_FILE_DEFAULT);
+    amqp_socket_t *s;
+    TRY(new_socket(b, c, &s));
     struct timeval timeout =
         to_timeval(or_default(c->connect_timeout_ms, CONNECT_TIMEOUT_DEFAULT_MS));
     int status = amqp_socket_open_noblock(s, c->host, c->port, &timeout);

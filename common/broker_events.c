@@ -174,6 +174,7 @@ static void keep_properties(struct broker *b, const amqp_basic_properties_t *p)
     if (!(p->_flags & AMQP_BASIC_HEADERS_FLAG)) return;
     if (amqp_table_clone(&p->headers, &b->headers, &b->header_pool)) {
         b->headers = amqp_empty_table;
+        broker_lose_status(b, AMQP_STATUS_NO_MEMORY, "keeping a message's headers");
         return;
     }
     const amqp_field_value_t *count = find_header(b, "x-delivery-count");

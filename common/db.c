@@ -38,6 +38,8 @@ enum db_failure db_failure_of(const struct err *e)
     case CR_UNKNOWN_HOST:
     case CR_COMMANDS_OUT_OF_SYNC:
     case CR_MALFORMED_PACKET:
+    case CR_OUT_OF_MEMORY: /* ours, maybe in the middle of an answer */
+    case CR_UNKNOWN_ERROR:
     case 2055: /* CR_SERVER_LOST_EXTENDED */
     case 4031: /* MySQL 8: closed for inactivity */
     case 1927: /* MariaDB: connection was killed */
@@ -62,10 +64,13 @@ enum db_failure db_failure_of(const struct err *e)
     }
 }
 
+/* Out of memory the library may fail without an error of its own. */
 static struct err failure(struct db *db, const char *what)
 {
-    return err_make(ERR_DB, (int)mysql_errno(db->mysql), "%s: %s (%u)", what,
-                    mysql_error(db->mysql), mysql_errno(db->mysql));
+    unsigned number = mysql_errno(db->mysql);
+    if (!number)
+        return err_make(ERR_DB, CR_UNKNOWN_ERROR, "%s: it failed, and nothing says why", what);
+    return err_make(ERR_DB, (int)number, "%s: %s (%u)", what, mysql_error(db->mysql), number);
 }
 
 static void set_tls(MYSQL *mysql, const struct db_config *config)
@@ -153,14 +158,14 @@ void db_close(struct db *db)
     free(db);
 }
 
+/* Errors show how a statement begins, but not its text values: those are people's addresses. */
 static struct err run(struct db *db, const char *sql, size_t len)
 {
-    if (mysql_real_query(db->mysql, sql, len)) {
-        char head[80];
-        snprintf(head, sizeof head, "%.*s", len > 60 ? 60 : (int)len, sql);
-        return failure(db, head);
-    }
-    return err_none();
+    if (!mysql_real_query(db->mysql, sql, len)) return err_none();
+    char head[61] = "";
+    for (size_t i = 0; i < len && i + 1 < sizeof head && sql[i] != '\'' && sql[i] != '"'; i++)
+        head[i] = (unsigned char)sql[i] < 0x80 ? sql[i] : '?';
+    return failure(db, head);
 }
 
 static struct err exec_bytes(struct db *db, const char *sql, size_t len, uint64_t *matched)

@@ -6,11 +6,26 @@ FAILED=()
 
 cmd_test() {
     local services_were_up=0
+    if (($# > 1)) || [[ ${1---tsan} != --tsan ]]; then usage_error "test knows --tsan, got '$*'"; fi
     cmd_setup
     if any_service service_alive; then services_were_up=1; fi
     ((services_were_up)) || trap cmd_down EXIT
     end_after_current_command
 
+    if [[ ${1-} == --tsan ]]; then
+        test_tsan
+    else
+        test_all
+    fi
+    if ((${#FAILED[@]})); then
+        heading "FAILED"
+        printf '  %s\n' "${FAILED[@]}"
+        exit 1
+    fi
+    heading "all checks and tests passed"
+}
+
+test_all() {
     check "shell scripts (shellcheck)" check_shell
     check "formatting (clang-format)" check_format
     check "house rules (tests/house.sh)" "$ROOT/tests/house.sh"
@@ -21,17 +36,22 @@ cmd_test() {
     heading "build the variants for tests: fault points, sanitizers"
     cmd_build --faults
     cmd_build --asan
+    cmd_build --tsan
     check "unit tests" unit_tests build
     check "system tests and the rest" system_tests build
     check "unit tests under sanitizers" unit_tests build-asan
     check "demo" "$ROOT/dev" demo --recipients 2000
+}
 
-    if ((${#FAILED[@]})); then
-        heading "FAILED"
-        printf '  %s\n' "${FAILED[@]}"
-        exit 1
-    fi
-    heading "all checks and tests passed"
+# test_tsan: the consumer's system tests with ThreadSanitizer watching it; one short one is among
+# the tests of test_all too.
+test_tsan() {
+    heading build
+    cmd_build
+    cmd_build --tsan
+    heading up
+    cmd_up
+    check "system tests under ThreadSanitizer" watched_tests
 }
 
 heading() { printf '\n== %s\n' "$*"; }
@@ -49,10 +69,17 @@ unit_tests() {
     (unset ${!MAILFLOCK_@} && run_ctest "$1" -L unit)
 }
 
-# system_tests BUILD: all others, with the services of ./dev up.
+# system_tests BUILD: all others, with the services of ./dev up; some at a time, since they mostly wait.
 system_tests() {
     # shellcheck source=/dev/null
-    (. "$STATE/env" && MF_BUILD=$STATE/$1 MF_BUILD_FAULTS=$STATE/build-faults run_ctest "$1" -LE unit)
+    (. "$STATE/env" && MF_BUILD=$STATE/$1 MF_BUILD_FAULTS=$STATE/build-faults \
+        MF_BUILD_TSAN=$STATE/build-tsan run_ctest "$1" -LE unit -j "$(($(nproc) + 2))")
+}
+
+watched_tests() {
+    # shellcheck source=/dev/null
+    (. "$STATE/env" && cd "$ROOT/tests/system" && MF_BUILD=$STATE/build \
+        MF_BUILD_TSAN=$STATE/build-tsan "$PYTHON" test_tsan.py --all)
 }
 
 run_ctest() {

@@ -27,8 +27,11 @@ ENV = dict(os.environ)
 
 
 def binary(name):
-    """The path of one of our programs."""
+    """The path of one of our programs. MF_CONSUMER in the environment is a consumer of another build,
+    such as one that a sanitizer watches."""
     build = ENV["MF_BUILD"]
+    if name == "mailflock-consumer" and ENV.get("MF_CONSUMER"):
+        return ENV["MF_CONSUMER"]
     for place in ("", "producer", "consumer", "console", "tests"):
         path = os.path.join(build, place, name)
         if os.path.isfile(path) and os.access(path, os.X_OK):

@@ -1,0 +1,118 @@
+"""The consumer's threads under ThreadSanitizer: two workers, refusals and deferrals, connections lost on
+every side, a worker that freezes until its lease is gone, and a stop in the middle. Not how much is
+sent matters here but that the threads meet nowhere but in their queues; Stage fails on any report.
+
+With --all (./dev test --tsan), the tests of other files too, with the consumer under
+ThreadSanitizer.
+"""
+
+import importlib
+import os
+import sys
+import unittest
+import urllib.request
+
+import side_by_side
+from harness import ENV, Stage, free_port, wait_until
+
+OTHERS = ("test_consumer", "test_dead", "test_dialogues", "test_interruptions",
+          "test_smtp_peers", "test_smtp_trouble")
+# What it says of the program is not so under a sanitizer: test -> why.
+LEFT_OUT = {
+    "test_consumer.ConsumerTest.test_a_message_too_large_to_read_becomes_a_dead_letter":
+        "it bounds the memory, of which the sanitizer takes several times as much",
+}
+RECIPIENTS = 2000
+
+
+def watched_consumer():
+    build = ENV.get("MF_BUILD_TSAN") or ENV["MF_BUILD"] + "-tsan"
+    path = os.path.join(build, "mailflock-consumer")
+    if not os.access(path, os.X_OK):
+        raise AssertionError(f"{path} is missing: it is the consumer under ThreadSanitizer; run ./dev "
+                             "build --tsan, or set MF_BUILD_TSAN")
+    return path
+
+
+def setUpModule():
+    ENV.setdefault("MF_CONSUMER", watched_consumer())
+
+
+class ThreadTest(unittest.TestCase):
+    def read_metrics(self, port):
+        """By one more thread of the worker."""
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as answer:
+            self.assertIn(b"mailflock_outcomes_total", answer.read())
+
+    def cut_database(self, stage):
+        for number, in stage.rows("SELECT id FROM information_schema.processlist WHERE db=%s AND "
+                                  "id<>CONNECTION_ID()", stage.database):
+            stage.execute(f"KILL {number}")
+
+    def test_threads_meet_in_queues_only(self):
+        with Stage(recipients=RECIPIENTS,
+                   settings={"worker": {"lease": "5s", "drain": "5s"},
+                             "transports": {"relay": {"connections": 8}}},
+                   campaign={"audience": {"chunk": 100}}) as stage:
+            smtp = stage.start_fakesmtp(rcpt_refuse=0.02, rcpt_defer=0.05, dot_defer=0.02,
+                                        drop_before_dot=0.01, drop_after_dot=0.002, delay_ms=20)
+            run = stage.produce()
+            port = free_port()
+            first = stage.start_consumer(env={"MAILFLOCK_WORKER_LISTEN": f"127.0.0.1:{port}"})
+            second = stage.start_consumer()
+            wait_until(lambda: smtp.accepted() > 100, 30, "some mails")
+            self.read_metrics(port)
+
+            first.freeze()
+            name = f"{first.name}-{stage.id}"
+            self.cut_database(stage)
+            stage.management.close_connections()
+            second.wait_for_log("connected.*epoch=1")
+            wait_until(lambda: not stage.value("SELECT COUNT(*) FROM chunk WHERE owner=%s AND "
+                                               "token IS NOT NULL", name), 30,
+                       "the frozen worker's chunks to be taken over")
+            first.thaw()
+            first.wait_for_log("lease lost")
+
+            self.assertEqual(second.stop(), 0, "stopped in the middle")
+            self.assertGreater(stage.counts(run)["pending"], 0)
+            third = stage.start_consumer()
+            counts = stage.wait_quiet(run, 60)
+            self.read_metrics(port)
+            self.assertEqual(third.stop(), 0)
+            first.kill()
+            self.assertTrue(counts["sent"] and counts["failed"], counts)
+            stage.assert_balanced(run)
+            found = stage.compare(run, smtp)
+            self.assertEqual([found[k] for k in ("lost", "twice", "wrong", "strange")], [[]] * 4)
+
+
+def tests_of(suite):
+    for item in suite:
+        if isinstance(item, unittest.TestSuite):
+            yield from tests_of(item)
+        else:
+            yield item
+
+
+def everything(loader, own, _):
+    """The load_tests of --all."""
+    found = {test.id(): test for name in OTHERS
+             for test in tests_of(loader.loadTestsFromModule(sys.modules[name]))}
+    for test, why in LEFT_OUT.items():
+        del found[test]
+        print(f"left out: {test}: {why}")
+    own.addTests(found.values())
+    return own
+
+
+if __name__ == "__main__":
+    setUpModule()
+    for other in OTHERS:  # by these names side_by_side calls this file for one test
+        globals()[other] = importlib.import_module(other)
+    if sys.argv[1:] == ["--all"]:
+        del sys.argv[1]
+        load_tests = everything
+        side_by_side.main(at_once=2)
+    else:
+        unittest.main(verbosity=2)

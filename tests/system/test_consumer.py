@@ -178,14 +178,19 @@ class ConsumerTest(unittest.TestCase):
             self.assert_exact(stage, run, smtp, sent=200)
             self.assertEqual(worker.stop(), 0)
 
-    def test_a_message_too_large_to_read_becomes_a_dead_letter(self):
+    def test_a_message_too_large_becomes_a_dead_letter(self):
         with Stage(recipients=10) as stage:
             smtp = stage.start_fakesmtp()
             worker = stage.start_consumer()
-            huge = b'{"v":1,' + b" " * (4 * 1024 * 1024) + b"}"
+            large = b'{"v":1,' + b" " * (4 * 1024 * 1024) + b"}"
+            stage.publish(large)
+            properties, dead = stage.take(DEAD)
+            self.assertIn("at most 4194304", properties.headers["x-mailflock-reason"])
+            self.assertEqual(dead, large)
+            # Past 16 MiB it is not read, so nothing can be added to it: RabbitMQ says the reason.
+            huge = large + b" " * (13 * 1024 * 1024)
             stage.publish(huge)
             properties, dead = stage.take(DEAD)
-            # It was not read, so nothing could be added to it: RabbitMQ's own header has the reason.
             self.assertEqual(properties.headers["x-first-death-reason"], "rejected")
             self.assertEqual(dead, huge)
             worker.wait_for_log("too large")

@@ -115,13 +115,13 @@ class DeadTest(unittest.TestCase):
     def test_letters_that_no_worker_can_read_or_knows(self):
         with Stage() as stage:
             stage.start_consumer()
-            stage.publish(b"x" * (5 << 20))  # a worker rejects it, the broker makes it a letter
+            stage.publish(b"x" * (17 << 20))  # a worker rejects it, the broker makes it a letter
             dead_count(stage, 1)
             stage.publish('{"v":1,"run":77,"chunk":3,"attempt":1,"digest":"0123456789abcdef","recipients":[]}',
                           message_id="77/3/1")
             dead_count(stage, 2)
             large, strange = letters(stage)
-            self.assertEqual((large["reason"], large["bytes"]), ("rejected", 5 << 20))
+            self.assertEqual((large["reason"], large["bytes"]), ("rejected", 17 << 20))
             self.assertIn("larger than", stage.mailflock("dead", "show", "1"))
             self.refused(stage, "requeue", "1", "--force", says="larger than .*drop")
             self.assertEqual((strange["id"], strange["run"], strange["recipients"]), ("77/3/1", 77, 0))
@@ -131,6 +131,22 @@ class DeadTest(unittest.TestCase):
             self.assertRegex(stage.mailflock("dead", "drop", "77/3/1"), r"^dead letter \d \(77/3/1\): "
                              "dropped: 0 recipients: the ledger has no such chunk\n$")
             dead_count(stage, 1)
+
+    def test_what_the_broker_made_a_letter_says_so(self):
+        with Stage() as stage:
+            stage.publish("x", message_id="thrown out")
+            channel = stage.channel()
+            method, _, _ = channel.basic_get(LANE)
+            channel.basic_reject(method.delivery_tag, requeue=False)
+            channel.close()
+            dead_count(stage, 1)
+            bury(stage, "y", message_id="without a reason")
+            dead_count(stage, 2)
+            self.assertEqual([(x["id"], x["lane"], x["reason"]) for x in letters(stage)],
+                             [("thrown out", "bulk", "rejected"),
+                              ("without a reason", "bulk", "by the broker")])
+            self.assertIn("x-first-death-queue: mailflock.bulk\n",
+                          stage.mailflock("dead", "show", "thrown out"))
 
     def test_letters_go_back_to_their_own_lane(self):
         with Stage() as stage:

@@ -45,7 +45,8 @@ struct job {
     uint32_t seq;
     uint32_t started;                /* the committed watermark, a position */
     uint32_t n_granted;              /* of work: those below the watermark */
-    int64_t claimed_us;              /* CLOCK_BOOTTIME of the claim */
+    int64_t received_us, claimed_us; /* CLOCK_BOOTTIME */
+    uint32_t claims;                 /* of the chunk, with ours, since its last progress */
     int64_t lease_from_us;           /* CLOCK_BOOTTIME before the statement that last renewed it */
     uint32_t n_expected;             /* outcomes that this claim owes the ledger */
     uint32_t n_arrived, n_committed; /* of arrived: indices whose outcome is known, in order */

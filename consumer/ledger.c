@@ -146,7 +146,7 @@ static void obey_control(struct ledger *l)
         struct job *job = l->jobs[i];
         struct db_result *r;
         if (job->state != JOB_SENDING) continue;
-        if (now - job->claimed_us > LEDGER_HOLD_S * 1000000LL)
+        if (ledger_held_too_long(job))
             release(l, job, LEDGER_RELEASE_DELAY_S, now + l->lease_us / 2);
         struct err e =
             db_queryf(l->db, &r, "SELECT control FROM run WHERE id=%" PRIu64, job->message.run);
@@ -178,6 +178,7 @@ static void on_note(struct ledger *l, const struct note *note)
         if (l->n_jobs == l->cap_jobs)
             l->jobs = mem_resize(l->jobs, (size_t)(l->cap_jobs *= 2) * sizeof(struct job *));
         l->jobs[l->n_jobs++] = job;
+        job->received_us = clock_boot_us();
         break;
     case NOTE_OUTCOME:
         ledger_arrived(job, note->index);
@@ -233,31 +234,37 @@ static void keep_alive(struct ledger *l)
     ledger_reconnect(l);
 }
 
-static struct job *next_received(const struct ledger *l)
+/* One of the received; false where the others have to wait. */
+static bool take_up(struct ledger *l, struct job *job)
 {
-    for (int i = 0; i < l->n_jobs; i++)
-        if (l->jobs[i]->state == JOB_RECEIVED) return l->jobs[i];
-    return NULL;
+    if (l->stop_until_us || ledger_held_too_long(job)) {
+        ledger_over(l, job, NOTE_COPY, LEDGER_RELEASE_DELAY_S);
+        return true;
+    }
+    struct err e = ledger_claim(l, job);
+    if (!e.code) return true;
+    log_warn("ledger", "msg=\"claim failed, will be repeated\" run=%" PRIu64 " chunk=%u err=\"%s\"",
+             job->message.run, job->message.chunk, e.text);
+    if (db_failure_of(&e) != DB_FAILURE_RETRY) clock_sleep_ms(clock_backoff_ms(1, 50, 500));
+    if (db_failure_of(&e) == DB_FAILURE_LOST) ledger_reconnect(l);
+    return false;
 }
 
-/* In the order of their arrival, until one has to wait. */
+/* In the order of their arrival. */
 static void claim_received(struct ledger *l)
 {
-    for (struct job *job; (job = next_received(l));) {
-        if (l->stop_until_us) {
-            ledger_over(l, job, NOTE_COPY, LEDGER_RELEASE_DELAY_S);
-            continue;
-        }
-        struct err e = ledger_claim(l, job);
-        if (!e.code && job == next_received(l)) return; /* it became free meanwhile: next round */
-        if (!e.code) continue;
-        log_warn("ledger",
-                 "msg=\"claim failed, will be repeated\" run=%" PRIu64 " chunk=%u err=\"%s\"",
-                 job->message.run, job->message.chunk, e.text);
-        if (db_failure_of(&e) != DB_FAILURE_RETRY) clock_sleep_ms(clock_backoff_ms(1, 50, 500));
-        if (db_failure_of(&e) == DB_FAILURE_LOST) ledger_reconnect(l);
-        return;
+    for (int i = 0; i < l->n_jobs;) {
+        struct job *job = l->jobs[i];
+        if (ledger_wants_claim(l, job) && !take_up(l, job)) return;
+        if (i < l->n_jobs && l->jobs[i] == job) i++; /* it may have left the list */
     }
+}
+
+static bool any_wants_claim(const struct ledger *l)
+{
+    for (int i = 0; i < l->n_jobs; i++)
+        if (ledger_wants_claim(l, l->jobs[i])) return true;
+    return false;
 }
 
 static bool any_wants_commit(const struct ledger *l)
@@ -280,7 +287,7 @@ static void *ledger_main(void *arg)
     struct note notes[NOTES_AT_ONCE];
     pthread_setname_np(pthread_self(), "ledger");
     while (!(l->stop_until_us && (l->n_jobs == 0 || given_up(l)))) {
-        bool work = any_wants_commit(l) || next_received(l);
+        bool work = any_wants_commit(l) || any_wants_claim(l);
         queue_wait(l->config.inbox, work ? 0 : l->n_jobs ? 200 : 1000);
         size_t n;
         do {

@@ -145,6 +145,7 @@ struct err ledger_claim(struct ledger *l, struct job *job)
     bool claimed, mine;
     TRY(load_run(l, job));
     if (job->state == JOB_OVER || !can_use(l, job)) return err_none();
+    if (!ledger_wants_claim(l, job)) return err_none();
     FAULT_POINT("before_claim");
     TRY(try_claim(l, job, &claimed));
     if (!claimed) return turn_away(l, job);

@@ -46,8 +46,15 @@ enum ledger_end {
 };
 
 /* ledger_claim: PROTOCOL C1 to C3 for a JOB_RECEIVED. Either the job is JOB_SENDING afterwards, or
- * it is JOB_OVER and has been passed to the broker thread. An error leaves it JOB_RECEIVED. */
+ * it is JOB_OVER and has been passed to the broker thread, or its time has not come and it is still
+ * JOB_RECEIVED, as after an error. */
 struct err ledger_claim(struct ledger *l, struct job *job) MUST_CHECK;
+
+/* ledger_wants_claim: whether a JOB_RECEIVED is to be claimed, or given back, now. */
+bool ledger_wants_claim(const struct ledger *l, const struct job *job);
+
+/* ledger_held_too_long: RabbitMQ's consumer_timeout would end the channel before long. */
+bool ledger_held_too_long(const struct job *job);
 
 /* ledger_recover: PROTOCOL C3; fills work, outcomes and the claim's numbers from the ledger's rows.
  * *mine is false where the token is not ours any more. job->reason is set where message and ledger

@@ -196,6 +196,7 @@ struct err ledger_recover(struct ledger *l, struct job *job, bool *mine)
     if (!*mine || *job->reason) return err_none();
     uint8_t *known = job->losses; /* borrowed for a moment: it starts at zero below */
     for (uint32_t i = 0; i < job->message.n; i++) known[i] = job->outcomes[i].status != 0;
+    job->claims = row.claims;
     job->poison = row.claims >= LEDGER_POISON_CLAIMS;
     if (!row.cancelled && !job->poison) TRY(mark_suppressed(l, job));
     divide(job, &row, known);

@@ -1,0 +1,48 @@
+/* When a worker claims the next of the chunks it was delivered: not before it needs it. A claimed
+ * chunk is locked for a lease when its worker dies, and counts towards poison (PROTOCOL C11); one
+ * that only lies in hand goes back to the queue at once, and innocent. Pure policy, no statements.
+ */
+#include "common/clock.h"
+#include "consumer/ledger_internal.h"
+
+static const struct settings_transport *transport_of(const struct ledger *l, const struct job *job)
+{
+    return settings_find_transport(l->config.settings, job->run->content.transport);
+}
+
+static uint32_t unanswered(const struct job *job)
+{
+    return job->n_expected - job->n_arrived;
+}
+
+/* Claimed before without progress, and none yet: it may be about to end this worker too, and would
+ * take others with it. Should it live, and hang, it is not waited for longer than a lease. */
+static bool is_suspect(const struct ledger *l, const struct job *job)
+{
+    return job->claims > 1 && job->n_committed == 0 &&
+           clock_boot_us() - job->claimed_us < l->lease_us;
+}
+
+static bool is_hungry(const struct ledger *l, const struct job *next)
+{
+    const struct settings_transport *transport = transport_of(l, next);
+    uint32_t ahead = 0;
+    for (int i = 0; i < l->n_jobs; i++) {
+        const struct job *job = l->jobs[i];
+        if (job->state != JOB_SENDING) continue;
+        if (is_suspect(l, job)) return false;
+        if (transport_of(l, job) == transport) ahead += unanswered(job);
+    }
+    return ahead < 2 * window_size(&l->window, (uint32_t)transport->connections);
+}
+
+bool ledger_wants_claim(const struct ledger *l, const struct job *job)
+{
+    if (job->state != JOB_RECEIVED) return false;
+    return !job->run || l->stop_until_us || ledger_held_too_long(job) || is_hungry(l, job);
+}
+
+bool ledger_held_too_long(const struct job *job)
+{
+    return clock_boot_us() - job->received_us > LEDGER_HOLD_S * 1000000LL;
+}

@@ -56,7 +56,7 @@ class Run:
     def __init__(self, recipients):
         self.recipients = recipients
         self.wall_s = self.accepted_s = None
-        self.meter = None
+        self.meter = self.commits = None
         self.peak_mib = {}
 
     def finish(self, meter, wall_s, accepted_s=None):
@@ -79,7 +79,7 @@ class Run:
             "cpu_us_each": {name: s * us for name, s in self.meter.cpu.items()},
             "thread_us_each": {name: s * us for (_, name), s in self.meter.threads.items()},
             "cores_busy": self.meter.busy_share, "busy_with_others": self.meter.others_share,
-            "peak_mib": self.peak_mib,
+            "peak_mib": self.peak_mib, "commits": self.commits,
         }
 
 
@@ -135,15 +135,21 @@ class Flow:
         pids = {name: [pid] for name, pid in watched.items()}
         pids |= {name: [service_pid(name)] for name in ("mariadb", "rabbitmq")}
         pids["consumer"] = [c.pid for c in self.consumers]
+        commits = self.commits()
         meter = Meter(pids, by_thread=("consumer",))
         self.before_start()
         began = time.monotonic()
         producer = self.start_producer(recipients)
         ended = self._await(producer, recipients, meter, run)
         run.finish(meter, ended - began)
+        run.commits = self.commits() - commits
         run.peak_mib["consumer"] = max(c.peak_kib() for c in self.consumers) / 1024
         run.accepted_s = self.accepted_span()
         return run
+
+    def commits(self):
+        """Transactions that the database has committed so far, whosoever."""
+        return int(self.stage.one("SHOW GLOBAL STATUS LIKE 'Com_commit'")[1])
 
     def run_producer(self, recipients):
         """The producer alone, to its end."""

@@ -3,8 +3,8 @@
 from contestants import (CHUNK, NODE_QUEUE, PEERS, Failed, Ground, Mailflock, Node, have_node,
                          mail_size, same_size)
 from figures import Figure, ratios
-from row import (SESSIONS, Result, Skipped, accepted_per_s, cost_lines, in_turn, of, peak_mib,
-                 per_s)
+from row import (SESSIONS, Result, Skipped, accepted_per_s, cost_lines, in_turn,
+                 mails_in_a_commit, of, peak_mib, per_s)
 
 
 def whole(plan, consumers=1):
@@ -32,7 +32,9 @@ def whole(plan, consumers=1):
     budget = ("<=", 25) if consumers == 1 else None
     result.add(Figure("mailflock: CPU of consumers", [r.cpu_us("consumer") for r in mailflock],
                       "us/mail", budget))
-    result.add(*cost_lines(mailflock, "mailflock"), *cost_lines(source, "smtp-source"))
+    result.add(*cost_lines(mailflock, "mailflock"),
+               Figure("  mailflock: mails in a commit", mails_in_a_commit(mailflock), "mails"),
+               *cost_lines(source, "smtp-source"))
     return result
 
 

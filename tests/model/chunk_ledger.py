@@ -157,6 +157,8 @@ def next_end(m, w):
 def room(m, w):
     """How many more positions may fall below the watermark."""
     at_risk = max(0, w.granted - w.answered.bit_count())
+    if not m.on["C4.window"]:
+        return w.work.bit_count() - w.granted, at_risk
     return min(max(0, m.window - at_risk), w.work.bit_count() - w.granted), at_risk
 
 

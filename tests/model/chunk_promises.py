@@ -9,7 +9,8 @@ def violation(m, state):
     """The first promise that is broken, or None."""
     return (state.ghost.broken or accounts(m, state.row) or copies(m, state.ghost)
             or unambiguous(m, state) or poison(m, state) or represented(m, state)
-            or next((why for p in range(m.n) if (why := position(m, state, p))), None))
+            or next((why for p in range(m.n) if (why := position(m, state, p))), None)
+            or window(m, state))
 
 
 def is_final(m, state):
@@ -85,6 +86,17 @@ def poison(m, state):
     if not any(m.spent(state, fault) for fault in ("crash", "expire", "late")):
         return "poison: stuck, and no worker was ever lost"
     return None
+
+
+def window(m, state):
+    """C4: a crash leaves no more positions ambiguous than the window says. An outcome above the watermark (a
+    refused envelope) makes room although what is below still waits: the window is that much larger then."""
+    row, allowed = state.row, m.window + m.spent(state, "refuse")
+    count = sum(1 for r in row.rows[:row.started]
+                if not r or (delivery_status(r) == DEFERRED and delivery_attempt(r) < row.attempt))
+    if row.state != QUEUED or count <= allowed:
+        return None
+    return f"window: a crash would leave {count} positions ambiguous, allowed are {allowed}"
 
 
 def represented(m, state):

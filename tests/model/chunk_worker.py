@@ -190,6 +190,9 @@ def gather(m, state, i, w, out):
         for p in positions(waiting):
             if p < w.started or not m.on["C4.order"]:
                 hand_over(m, state, i, w, p, out)
+            if m.can(state, "refuse"):
+                m.step(out, f"the server refuses the envelope of {p}", state, budget=m.spend(state, "refuse"),
+                       workers=placed(state, i, answer(m, w, p, DEFERRED)))
         if waiting | w.flying | w.accepted:
             told_to_stop(m, state, i, w, out)
     elif w.flying or w.accepted:

@@ -16,12 +16,14 @@ import uuid
 
 import pika
 
-HOST = os.environ["MAILFLOCK_BROKER_HOST"]
-PORT = int(os.environ["MAILFLOCK_BROKER_PORT"])
-USER = os.environ["MAILFLOCK_BROKER_USER"]
-PASSWORD = os.environ["MAILFLOCK_BROKER_PASSWORD"]
-MGMT = os.environ["MF_MGMT_URL"]
-PROBE = os.path.join(os.environ["MF_BUILD"], "tests", "broker_probe")
+from environment import ENV
+
+HOST = ENV["MAILFLOCK_BROKER_HOST"]
+PORT = int(ENV["MAILFLOCK_BROKER_PORT"])
+USER = ENV["MAILFLOCK_BROKER_USER"]
+PASSWORD = ENV["MAILFLOCK_BROKER_PASSWORD"]
+MGMT = ENV["MF_MGMT_URL"]
+PROBE = os.path.join(ENV["MF_BUILD"], "tests", "broker_probe")
 DEADLINE_S = 30
 
 OK, CONFIG, INPUT, TOO_BIG, BROKER, TIMEOUT, STATE = 0, 1, 2, 3, 4, 7, 8  # enum err_code

@@ -148,6 +148,9 @@ def claim_again(m, state, i, w, out):
             phase = {ledger.DROP: ACK, ledger.BURY: DEAD, ledger.DELAY: COPY}[fate]
             m.step(out, "a worker repeats its claim: turned away", state,
                    workers=placed(state, i, goes_on(m, w, phase)))
+    if m.can(state, "stop"):
+        m.step(out, "a worker stops before it knows whether it has the chunk", state,
+               budget=m.spend(state, "stop"), workers=placed(state, i, goes_on(m, w, COPY)))
 
 
 # --- recovery (C3)

@@ -1,5 +1,5 @@
-/* Gives recipients that have an outcome another attempt (docs/protocol.md O1), or settles unknown ones.
- * Each chunk is one transaction; a chunk in a worker's hands is left alone. */
+/* Gives recipients that have an outcome another attempt (docs/protocol.md O1), or settles unknown
+ * ones. Each chunk is one transaction; a chunk in a worker's hands is left alone. */
 #ifndef MAILFLOCK_CONSOLE_REOPEN_H
 #define MAILFLOCK_CONSOLE_REOPEN_H
 

@@ -118,9 +118,10 @@ static struct err change_chunk(struct db *db, const struct change *change, int64
 {
     const char *from = TALLY_STATUS_NAMES[change->choice.status];
     const char *to = change->resend ? "deferred" : "sent";
-    const char *also = change->resend ? ", attempt = attempt + 1, started = 0, claims = 0,"
-                                        " next_due = NULL, state = 'planned'"
-                                      : "";
+    const char *also = change->resend
+                           ? ", attempt = attempt + 1, started = 0, claims = 0,"
+                             " next_due = UTC_TIMESTAMP(6) + INTERVAL 10 MINUTE, state = 'planned'"
+                           : "";
     TRY(db_execf(db, NULL,
                  "UPDATE chunk SET seq = seq + 1, token = NULL, owner = NULL, lease_until = NULL,"
                  " %s = %s - %" PRIu64 ", %s = %s + %" PRIu64 "%s"

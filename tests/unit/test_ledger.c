@@ -1,0 +1,224 @@
+/* The ledger thread's logic, whole, in a made-up world: workers that crash, freeze and are stopped,
+ * a database that fails at any statement, a broker that delivers twice, an operator who pauses and
+ * cancels. In the end everybody is accounted for, and nobody got a mail twice who must not. */
+#include "consumer/ledger.c" /* its loop is driven step by step here */
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include "tests/unit/ledger_sim.h"
+
+static void trouble(struct worker *w)
+{
+    static const char *const controls[] = {"go", "go", "go", "paused"};
+    if (w_one_in(60)) kill_worker(w);
+    if (w->alive && w_one_in(100)) lose_broker(w);
+    if (w->alive && !w->stopping && w_one_in(40)) {
+        w->stopping = true;
+        queue_push(w->inbox, (struct note){.kind = NOTE_STOP});
+    }
+    if (w_one_in(200)) w_now_us += 12000000; /* everybody sleeps through a lease */
+    if (w->alive && w_one_in(60)) {          /* this one does, and the broker thinks it dead */
+        w->frozen_until_us = w_now_us + 15000000;
+        lose_broker(w);
+    }
+    if (w_one_in(80) && strcmp(world.control, "cancelled") != 0)
+        snprintf(world.control, sizeof world.control, "%s", controls[rand() % 4]);
+    if (w_one_in(3000)) snprintf(world.control, sizeof world.control, "cancelled");
+    if (w_one_in(200)) put_message(rand() % W_CHUNKS, 1, NULL, 0); /* published twice */
+}
+
+static bool quiet(void)
+{
+    for (int i = 0; i < n_messages; i++)
+        if (messages[i].body && !messages[i].dead) return false;
+    for (int i = 0; i < WORKERS; i++)
+        if (workers[i].alive && workers[i].in_hand) return false;
+    return true;
+}
+
+static void worker_step(struct worker *w)
+{
+    if (!w->alive) start_worker(w);
+    if (w_now_us < w->frozen_until_us) w_now_us += 500000;
+    if (w_now_us < w->frozen_until_us) return;
+    for (int i = 0; i < 3; i++) {
+        w_now_us += rand() % 100000;
+        if (w_one_in(2)) broker_step(w);
+        if (w_one_in(2)) sender_step(w);
+        if (w_one_in(2)) ledger_step(w);
+    }
+    broker_step(w);
+    if (is_through(&w->l)) kill_worker(w);
+}
+
+static void begin_world(unsigned seed)
+{
+    srand(seed);
+    memset(&world, 0, sizeof world);
+    memset(accepted, 0, sizeof accepted);
+    w_now_us = 1000000000;
+    n_messages = 0;
+    resend = seed % 2;
+    snprintf(world.control, sizeof world.control, "go");
+    static char name[] = "relay";
+    relay = (struct settings_transport){.name = name, .connections = 2};
+    settings = (struct settings){
+        .worker = {.lease_ms = 10000, .drain_ms = seed % 4 < 2 ? 100 : 2000, .prefetch = 3},
+        .transports = {.items = &relay, .count = 1}};
+    buf_init(&w_content, 10000);
+    struct content c = content();
+    content_encode(&c, &w_content);
+    for (int i = 0; i < W_CHUNKS; i++) {
+        snprintf(world.chunks[i].state, sizeof world.chunks[i].state, "planned");
+        world.chunks[i].attempt = 1;
+        put_message(i, 1, NULL, 0);
+    }
+}
+
+static void end_world(void)
+{
+    for (int i = 0; i < WORKERS; i++)
+        if (workers[i].alive) kill_worker(&workers[i]);
+    for (int i = 0; i < n_messages; i++) free(messages[i].body);
+    buf_fini(&w_content);
+}
+
+/* The accounts, and what each recipient got. */
+static void check_chunk(unsigned seed, int no, int *of)
+{
+    const struct w_chunk *c = &world.chunks[no];
+    int counted[OUTCOME_STATUSES] = {0};
+    bool stuck = strcmp(c->state, "stuck") == 0;
+    if (!stuck && strcmp(c->state, "done") != 0) fail_msg("seed %u: chunk %s", seed, c->state);
+    if (c->token) fail_msg("seed %u: chunk %d is still held", seed, no);
+    for (int p = 0; p < W_POSITIONS; p++) {
+        enum outcome_status s = c->rows[p].status;
+        int got = accepted[no][p];
+        counted[s]++;
+        of[s]++;
+        if (s == OUTCOME_DEFERRED && !stuck) fail_msg("seed %u: %d:%d is lost", seed, no, p);
+        if (s == OUTCOME_NONE && !stuck) fail_msg("seed %u: %d:%d has no outcome", seed, no, p);
+        bool sound = s == OUTCOME_SENT ? got >= 1
+                     : s == OUTCOME_UNKNOWN || (s == OUTCOME_DEFERRED && c->rows[p].maybe)
+                         ? true
+                         : got == 0;
+        if (!sound) fail_msg("seed %u: %d:%d is %d, accepted %d", seed, no, p, s, got);
+        if (!resend && got > 1) fail_msg("seed %u: %d:%d got %d copies", seed, no, p, got);
+    }
+    for (int s = OUTCOME_SENT; s < OUTCOME_STATUSES; s++)
+        if (counted[s] != c->counters[s])
+            fail_msg("seed %u: chunk %d counts %d of status %d, has %d", seed, no, c->counters[s],
+                     s, counted[s]);
+}
+
+static int run_worlds(unsigned from, unsigned to, int fault, bool with_trouble, int *of)
+{
+    int rounds_most = 0;
+    w_applied_unseen = w_late = 0;
+    lossy = with_trouble;
+    for (unsigned seed = from; seed < to; seed++) {
+        begin_world(seed);
+        for (int round = 0; !quiet(); round++) {
+            bool troubled = round < 300;
+            w_fault = troubled ? fault : 0;
+            for (int i = 0; i < WORKERS; i++) worker_step(&workers[i]);
+            if (troubled && with_trouble && workers[round % 2].alive) trouble(&workers[round % 2]);
+            if (!troubled && strcmp(world.control, "paused") == 0)
+                snprintf(world.control, sizeof world.control, "go");
+            if (!troubled) w_now_us += 200000;
+            if (round > rounds_most) rounds_most = round;
+            if (round > 20000) fail_msg("seed %u: it does not come to an end", seed);
+        }
+        for (int i = 0; i < W_CHUNKS; i++) check_chunk(seed, i, of);
+        end_world();
+    }
+    return rounds_most;
+}
+
+static void without_trouble_everybody_is_answered(void **state)
+{
+    (void)state;
+    int of[OUTCOME_STATUSES] = {0};
+    run_worlds(1, 201, 0, false, of);
+    assert_int_equal(of[OUTCOME_SENT] + of[OUTCOME_FAILED], 200 * W_CHUNKS * W_POSITIONS);
+    assert_true(of[OUTCOME_SENT] > of[OUTCOME_FAILED] && of[OUTCOME_FAILED] > 0);
+}
+
+static void a_failing_database_changes_nothing_in_the_accounts(void **state)
+{
+    (void)state;
+    int of[OUTCOME_STATUSES] = {0};
+    for (int fault = 5; fault <= 80; fault *= 2) run_worlds(1000, 1100, fault, false, of);
+    assert_int_equal(of[OUTCOME_NONE] + of[OUTCOME_DEFERRED] + of[OUTCOME_SKIPPED], 0);
+    assert_true(of[OUTCOME_UNKNOWN] < of[OUTCOME_SENT] / 10);
+}
+
+static void among_crashes_stops_and_outages_nobody_is_lost_and_hold_sends_no_copy(void **state)
+{
+    (void)state;
+    int of[OUTCOME_STATUSES] = {0};
+    const char *worlds = getenv("MAILFLOCK_TEST_WORLDS"); /* for a longer hunt */
+    unsigned n = worlds ? (unsigned)strtoul(worlds, NULL, 10) : 500;
+    run_worlds(1000000, 1000000 + n, 0, true, of);
+    assert_true(w_late > 0); /* C12: unknown became sent */
+    run_worlds(2000000, 2000000 + n, 30, true, of);
+    for (int s = OUTCOME_SENT; s < OUTCOME_STATUSES; s++)
+        if (s != OUTCOME_SUPPRESSED && s != OUTCOME_DEFERRED) assert_true(of[s] > 0);
+    assert_true(w_applied_unseen > 0); /* commits that were found out about afterwards */
+}
+
+static void claim_only(struct worker *w)
+{
+    struct note notes[16];
+    size_t n = queue_pop(w->inbox, notes, 16);
+    for (size_t i = 0; i < n; i++) on_note(&w->l, &notes[i]);
+    claim_received(&w->l);
+}
+
+/* PROTOCOL C11, with workers that die right after their claim. */
+static void the_fifth_claim_that_comes_to_nothing_makes_a_chunk_stuck(void **state)
+{
+    (void)state;
+    begin_world(2);
+    int own = dup(STDERR_FILENO), nowhere = open("/dev/null", O_WRONLY);
+    dup2(nowhere, STDERR_FILENO); /* it is an error, and logged */
+    for (int claims = 1; claims <= 5; claims++) {
+        struct worker *w = &workers[0];
+        start_worker(w);
+        broker_step(w);
+        claim_only(w);
+        for (int i = 0; i < 5 && claims == 5; i++) {
+            ledger_step(w);
+            broker_step(w);
+        }
+        for (int i = 0; i < W_CHUNKS; i++)
+            assert_string_equal(world.chunks[i].state, claims < 5 ? "queued" : "stuck");
+        kill_worker(w);
+        w_now_us += 11000000;
+    }
+    dup2(own, STDERR_FILENO);
+    close(own);
+    close(nowhere);
+    int dead = 0;
+    for (int i = 0; i < n_messages; i++) dead += messages[i].dead;
+    assert_int_equal(dead, W_CHUNKS);
+    assert_true(quiet());
+    for (int i = 0; i < W_CHUNKS; i++) {
+        assert_int_equal(world.chunks[i].token, 0);
+        for (int p = 0; p < W_POSITIONS; p++) assert_int_equal(world.chunks[i].rows[p].status, 0);
+    }
+    end_world();
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(without_trouble_everybody_is_answered),
+        cmocka_unit_test(a_failing_database_changes_nothing_in_the_accounts),
+        cmocka_unit_test(among_crashes_stops_and_outages_nobody_is_lost_and_hold_sends_no_copy),
+        cmocka_unit_test(the_fifth_claim_that_comes_to_nothing_makes_a_chunk_stuck),
+    };
+    log_setup(LOG_LEVEL_ERROR, false);
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

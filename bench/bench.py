@@ -11,6 +11,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import traceback
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.append(os.path.join(os.path.dirname(HERE), "tests", "system"))
@@ -124,8 +125,9 @@ def measure(args, about):
             skipped[name] = str(e)
             print(f"{name}: skipped: {e}\n", flush=True)
             continue
-        except AssertionError as e:
+        except Exception as e:  # whatever it was, the other rows are independent of it
             whole = False
+            traceback.print_exc()
             print(f"{name}: FAILED: {e}\n", flush=True)
             continue
         result.facts |= {"took_s": time.monotonic() - began, "load_after": os.getloadavg()[0]}

@@ -204,14 +204,19 @@ static void move_on(struct conn *c, int64_t now_us)
     if (flush(c)) set_deadline(c, now_us);
 }
 
-static void on_trouble(struct conn *c, enum smtp_trouble trouble, const struct reply *reply)
+/* A 421 to MAIL is a goodbye: no recipient has been named yet, so none has a part in the loss (S3).
+ */
+static void on_trouble(struct conn *c, enum smtp_trouble trouble, int answered,
+                       const struct reply *reply)
 {
     struct smtp_transport *t = c->t;
+    bool goodbye = reply->code == 421 && answered == EXPECT_MAIL;
     if (trouble == SMTP_TRANSPORT)
         back_off(t, "sender refused", reply->text, reply->text_len);
     else if (reply->code == 421)
         back_off(t, "the server closes the connection", reply->text, reply->text_len);
-    close_conn(c, OUTCOME_UNKNOWN, trouble == SMTP_LOST, "connection lost after the final dot");
+    close_conn(c, OUTCOME_UNKNOWN, trouble == SMTP_LOST && !goodbye,
+               "connection lost after the final dot");
 }
 
 /* Handles every whole reply that is there; false where the connection is closed. */
@@ -229,12 +234,12 @@ static bool take_replies(struct conn *c)
             close_conn(c, OUTCOME_UNKNOWN, false, "");
             return false;
         }
-        bool was_dot = smtp_dialogue_expects(&c->dialogue) == EXPECT_DOT;
+        int answered = smtp_dialogue_expects(&c->dialogue);
         c->deadline_us = 0;
         enum smtp_trouble trouble = smtp_dialogue_reply(&c->dialogue, &reply);
-        if (was_dot && reply.code < 300) c->t->failures = 0;
+        if (answered == EXPECT_DOT && reply.code < 300) c->t->failures = 0;
         if (trouble) {
-            on_trouble(c, trouble, &reply);
+            on_trouble(c, trouble, answered, &reply);
             return false;
         }
     }

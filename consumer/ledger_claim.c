@@ -120,11 +120,14 @@ static bool can_use(struct ledger *l, struct job *job)
     return false;
 }
 
-static struct err load_run(struct ledger *l, struct job *job)
+/* *over: the job has been passed on, and must not be touched any more. */
+static struct err load_run(struct ledger *l, struct job *job, bool *over)
 {
+    *over = false;
     if (job->run) return err_none();
     struct err e = run_cache_get(&l->runs, l->db, job->message.run, &job->run);
     if (!e.code || e.code == ERR_DB) return e;
+    *over = true;
     dead(l, job, e.text);
     return err_none();
 }
@@ -142,9 +145,9 @@ static void begin_sending(struct ledger *l, struct job *job)
 
 struct err ledger_claim(struct ledger *l, struct job *job)
 {
-    bool claimed, mine;
-    TRY(load_run(l, job));
-    if (job->state == JOB_OVER || !can_use(l, job)) return err_none();
+    bool claimed, mine, over;
+    TRY(load_run(l, job, &over));
+    if (over || !can_use(l, job)) return err_none();
     if (!ledger_wants_claim(l, job)) return err_none();
     FAULT_POINT("before_claim");
     TRY(try_claim(l, job, &claimed));

@@ -50,9 +50,8 @@ static int block_signals(void)
 
 static bool run_threads(const struct settings *settings, const char *name, struct db *db,
                         const struct db_config *db_config, struct broker *broker,
-                        const struct broker_config *broker_config)
+                        const struct broker_config *broker_config, int signals)
 {
-    int signals = block_signals(); /* before the threads: they inherit the mask */
     size_t jobs = (size_t)settings->worker.prefetch * 2 + 2;
     struct queue *to_broker = queue_new(jobs * NOTES_PER_JOB);
     struct queue *to_sender = queue_new(jobs * NOTES_PER_JOB + QUEUE_SPARE);
@@ -107,6 +106,7 @@ static int run(const struct settings *settings)
     }
     METRICS_SET(database_connected, true);
     METRICS_SET(broker_connected, true);
+    int signals = block_signals(); /* before any thread, that of the metrics too: they inherit it */
     struct metrics_server *server;
     e = metrics_serve(settings->worker.listen, &server);
     if (e.code) {
@@ -114,7 +114,7 @@ static int run(const struct settings *settings)
         db_close(db);
         return complain(&e);
     }
-    run_threads(settings, name, db, &db_config, broker, &broker_config);
+    run_threads(settings, name, db, &db_config, broker, &broker_config, signals);
     metrics_stop(server);
     return EXIT_SUCCESS;
 }

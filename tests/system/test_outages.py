@@ -31,7 +31,9 @@ class BrokerTest(FlowTest):
 
         self.addCleanup(watermark, "{absolute, 1000000000}")
         self.flow(rcpt_defer=0.2)
+        self.smtp.stall()  # or the run might be over, and nothing left to publish
         watermark("0.0001")
+        self.smtp.resume()
         wait_until(lambda: self.lines("asks publishers to wait"), 20, "the alarm to be noticed")
         time.sleep(LEASE_S)  # what is in hand stays there: leases are renewed
         watermark("{absolute, 1000000000}")

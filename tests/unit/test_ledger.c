@@ -176,11 +176,14 @@ static void claim_only(struct worker *w)
     claim_received(&w->l);
 }
 
-/* PROTOCOL C11, with workers that die right after their claim. */
+/* PROTOCOL C11, with workers that die right after their claim; of one chunk, the others are done: a
+ * worker claims no other while it has a suspect one (consumer/ledger_hunger.c). */
 static void the_fifth_claim_that_comes_to_nothing_makes_a_chunk_stuck(void **state)
 {
     (void)state;
     begin_world(2);
+    for (int i = 1; i < W_CHUNKS; i++)
+        snprintf(world.chunks[i].state, sizeof world.chunks[i].state, "done");
     int own = dup(STDERR_FILENO), nowhere = open("/dev/null", O_WRONLY);
     dup2(nowhere, STDERR_FILENO); /* it is an error, and logged */
     for (int claims = 1; claims <= 5; claims++) {
@@ -192,8 +195,7 @@ static void the_fifth_claim_that_comes_to_nothing_makes_a_chunk_stuck(void **sta
             ledger_step(w);
             broker_step(w);
         }
-        for (int i = 0; i < W_CHUNKS; i++)
-            assert_string_equal(world.chunks[i].state, claims < 5 ? "queued" : "stuck");
+        assert_string_equal(world.chunks[0].state, claims < 5 ? "queued" : "stuck");
         kill_worker(w);
         w_now_us += 11000000;
     }
@@ -202,12 +204,10 @@ static void the_fifth_claim_that_comes_to_nothing_makes_a_chunk_stuck(void **sta
     close(nowhere);
     int dead = 0;
     for (int i = 0; i < n_messages; i++) dead += messages[i].dead;
-    assert_int_equal(dead, W_CHUNKS);
+    assert_int_equal(dead, 1);
     assert_true(quiet());
-    for (int i = 0; i < W_CHUNKS; i++) {
-        assert_int_equal(world.chunks[i].token, 0);
-        for (int p = 0; p < W_POSITIONS; p++) assert_int_equal(world.chunks[i].rows[p].status, 0);
-    }
+    assert_int_equal(world.chunks[0].token, 0);
+    for (int p = 0; p < W_POSITIONS; p++) assert_int_equal(world.chunks[0].rows[p].status, 0);
     end_world();
 }
 

@@ -52,6 +52,7 @@ struct job {
     uint32_t n_arrived, n_committed; /* of arrived: indices whose outcome is known, in order */
     uint32_t *arrived;
     uint8_t *old_status; /* per index: status of the ledger's row before this claim */
+    uint64_t turn;       /* the sender takes mails in this order of jobs; 0 = it has none of it */
     bool poison;         /* too many claims without progress: the chunk becomes stuck */
     bool with_sender;    /* NOTE_SEND was passed, NOTE_RETURNED has not come */
     bool told_sender;    /* NOTE_RELEASE or NOTE_ABANDON was passed */

@@ -136,6 +136,7 @@ static void begin_sending(struct ledger *l, struct job *job)
 {
     if (job->n_work == 0) return;
     job->with_sender = true;
+    job->turn = ++l->turns;
     queue_push(l->config.to_sender,
                (struct note){.kind = NOTE_SEND,
                              .job = job,

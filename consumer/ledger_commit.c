@@ -52,15 +52,20 @@ static const struct settings_transport *transport_of(const struct ledger *l, con
     return settings_find_transport(l->config.settings, job->run->content.transport);
 }
 
-/* Whether a job that came earlier still waits for its share of the window. The sender takes mails
- * in the jobs' order: room given to a later job while connections hold mails of an earlier one
- * would never be used. */
+/* Whether the sender takes the other's mails before those of the job, on the same connections. */
+static bool comes_before(const struct ledger *l, const struct job *other, const struct job *job)
+{
+    return other->turn < job->turn && transport_of(l, other) == transport_of(l, job);
+}
+
+/* Whether a job whose turn is earlier still waits for its share of the window: room given to a
+ * later one while connections hold mails of the earlier one would never be used. */
 static bool others_first(const struct ledger *l, const struct job *job)
 {
-    for (int i = 0; l->jobs[i] != job; i++) {
+    for (int i = 0; i < l->n_jobs; i++) {
         const struct job *other = l->jobs[i];
         if (other->state == JOB_SENDING && other->n_granted < other->n_work &&
-            transport_of(l, other) == transport_of(l, job))
+            comes_before(l, other, job))
             return true;
     }
     return false;
@@ -68,17 +73,16 @@ static bool others_first(const struct ledger *l, const struct job *job)
 
 /* How many more positions of the job may fall below the watermark: the window's room. Each
  * transport has a window of its own, so that one that is down does not use up the room of the
- * others. */
+ * others. What later jobs have at risk was left to them by a dead worker, and is sent when it is
+ * their turn: to wait for it here would be to wait for ever. */
 static uint32_t room_for(const struct ledger *l, const struct job *job)
 {
-    const struct settings_transport *transport = transport_of(l, job);
-    uint32_t size = window_size(&l->window, (uint32_t)transport->connections);
-    uint32_t left = job->n_work - job->n_granted, used = 0;
+    uint32_t size = window_size(&l->window, (uint32_t)transport_of(l, job)->connections);
+    uint32_t left = job->n_work - job->n_granted, used = at_risk(job);
     METRICS_SET(window, size);
     if (others_first(l, job)) return 0;
     for (int i = 0; i < l->n_jobs; i++)
-        if (gathering(l->jobs[i]) && transport_of(l, l->jobs[i]) == transport)
-            used += at_risk(l->jobs[i]);
+        if (gathering(l->jobs[i]) && comes_before(l, l->jobs[i], job)) used += at_risk(l->jobs[i]);
     uint32_t room = used < size ? size - used : 0;
     return room < left ? room : left;
 }

@@ -26,6 +26,7 @@ struct ledger {
     struct run_cache runs;
     struct job **jobs;
     int n_jobs, cap_jobs;
+    uint64_t turns; /* given to jobs so far */
     struct buf sql;
     struct window window;
     bool bare_rows; /* the server refuses our rows: leave their texts out */

@@ -1,5 +1,5 @@
-"""Scenes that tests/model found, played with the real programs: what an earlier worker left is put into
-the ledger by hand."""
+"""Scenes that tests/model or ./dev chaos found, played with the real programs: what an earlier worker
+left is put into the ledger by hand."""
 
 import unittest
 
@@ -38,6 +38,22 @@ class SceneTest(unittest.TestCase):
             self.assertEqual(smtp.accepted(), 0)
             stage.assert_balanced(run)
             stage.mailflock("audit", run)
+
+    def test_what_an_earlier_worker_left_does_not_use_up_the_window(self):
+        """Both connections wait with mails of the first chunk until the window has room for them, and
+        the second chunk has as much at risk, from its first worker, as the window is large."""
+        campaign = {"delivery": {"on_crash": "resend"}, "audience": {"chunk": 6}}
+        settings = {"transports": {"relay": {"connections": 2}}}
+        with Stage(recipients=12, campaign=campaign, settings=settings) as stage:
+            smtp = stage.start_fakesmtp(delay_ms=50)
+            run = stage.produce()
+            leave(stage, run, started=4)
+            stage.execute("UPDATE chunk SET claims=0, started=0, token=NULL, lease_until=NULL "
+                          "WHERE chunk_no=0")
+            stage.start_consumer()
+            self.assertEqual(stage.wait_quiet(run, 10)["sent"], 12)
+            self.assertEqual(smtp.accepted(), 12)
+            self.assertEqual(stage.value("SELECT SUM(maybe) FROM delivery"), 4)
 
     def test_a_stuck_chunk_has_a_dead_letter_though_its_worker_died_before_it(self):
         """C11: the message came again."""

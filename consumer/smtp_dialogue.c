@@ -23,7 +23,7 @@ void smtp_dialogue_fini(struct smtp_dialogue *d)
 void smtp_dialogue_open(struct smtp_dialogue *d, bool pipelining, int limit)
 {
     d->pipelining = pipelining;
-    d->no_more = false;
+    d->no_more = d->useful = false;
     d->taken = 0;
     d->limit = limit;
     d->expect_at = d->expect_count = 0;
@@ -116,6 +116,7 @@ void smtp_dialogue_go(struct smtp_dialogue *d)
 static void end_refused(struct smtp_dialogue *d, struct smtp_flight *f, bool reset)
 {
     f->used = false;
+    d->useful = true;
     sender_done(&f->mail, &f->refusal);
     if (reset) say_rset(d);
 }
@@ -182,11 +183,13 @@ static enum smtp_trouble on_data(struct smtp_dialogue *d, struct smtp_flight *f,
     return SMTP_FINE;
 }
 
-static enum smtp_trouble on_dot(struct smtp_flight *f, const struct reply *reply)
+static enum smtp_trouble on_dot(struct smtp_dialogue *d, struct smtp_flight *f,
+                                const struct reply *reply)
 {
     struct outcome o = {0};
     outcome_judge(STAGE_DOT, reply, &o);
     f->used = false;
+    d->useful = true;
     sender_done(&f->mail, &o);
     bool out_of_step = o.status == OUTCOME_UNKNOWN;
     return reply->code == 421 || out_of_step ? SMTP_LOST : SMTP_FINE;
@@ -211,7 +214,7 @@ enum smtp_trouble smtp_dialogue_reply(struct smtp_dialogue *d, const struct repl
         trouble = on_data(d, f, reply);
         break;
     case EXPECT_DOT:
-        trouble = on_dot(f, reply);
+        trouble = on_dot(d, f, reply);
         break;
     case EXPECT_LONE_DOT:
         end_refused(d, f, false);

@@ -39,6 +39,7 @@ struct smtp_dialogue {
     struct transport *transport;
     bool pipelining;
     bool no_more;                  /* the connection takes no further mails */
+    bool useful;                   /* the server has answered for a mail on this connection */
     int taken, limit;              /* mails of this connection; limit 0 = none */
     struct smtp_flight flights[2]; /* one whose content is on its way, one announced behind it */
     struct {

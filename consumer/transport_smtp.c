@@ -86,6 +86,17 @@ static void back_off(struct smtp_transport *t, const char *what, const char *det
              t->base.settings->name, wait_ms, log_text(text, sizeof text, detail, len));
 }
 
+/* The connection broke. One that did no good before it did speaks of the transport: without a wait,
+ * a server that takes connections and drops them would be asked as fast as it drops, at the cost of
+ * an attempt (S3), or of an answer, for every recipient there is. */
+static void lose_conn(struct conn *c, const char *reason)
+{
+    static const char WHAT[] = "no mail was answered on it";
+    if (c->state == CONN_OPEN && !c->dialogue.useful && !smtp_dialogue_idle(&c->dialogue))
+        back_off(c->t, "connection lost", WHAT, sizeof WHAT - 1);
+    close_conn(c, OUTCOME_UNKNOWN, true, reason);
+}
+
 static size_t on_header(char *line, size_t size, size_t n, void *user)
 {
     struct conn *c = user;
@@ -175,7 +186,7 @@ static bool flush(struct conn *c)
             return true;
         }
         if (rc) {
-            close_conn(c, OUTCOME_UNKNOWN, true, "connection lost after the final dot");
+            lose_conn(c, "connection lost after the final dot");
             return false;
         }
         c->out_pos += sent;
@@ -227,7 +238,7 @@ static bool take_replies(struct conn *c)
         enum smtp_found found = smtp_input_next(&c->in, &reply);
         if (found == SMTP_NEED_MORE) return true;
         if (found == SMTP_GARBAGE) {
-            close_conn(c, OUTCOME_UNKNOWN, true, "the server answered something that is no reply");
+            lose_conn(c, "the server answered something that is no reply");
             return false;
         }
         if (smtp_dialogue_expects(&c->dialogue) < 0) { /* a goodbye to an idle connection */
@@ -253,7 +264,7 @@ static bool read_replies(struct conn *c)
         CURLcode rc = curl_easy_recv(c->easy, to, room, &got);
         if (rc == CURLE_AGAIN) return true;
         if (rc || got == 0) {
-            close_conn(c, OUTCOME_UNKNOWN, true, "connection lost after the final dot");
+            lose_conn(c, "connection lost after the final dot");
             return false;
         }
         c->in.len += got;
@@ -365,7 +376,7 @@ static void on_deadline(struct conn *c)
     if (c->state == CONN_OPEN)
         log_warn("smtp", "msg=\"no reply in time\" transport=%s after_dot=%d",
                  c->t->base.settings->name, dot);
-    close_conn(c, OUTCOME_UNKNOWN, true, "no reply to the final dot in time");
+    lose_conn(c, "no reply to the final dot in time");
 }
 
 static void smtp_tick(struct transport *base, int64_t now_us)

@@ -104,6 +104,34 @@ static void a_handed_over_mail_ends_with_the_status_and_reason_of_the_close(void
     }
 }
 
+static void a_connection_is_useful_once_a_mail_was_answered_on_it(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *heard;
+        bool want;
+    } rows[] = {
+        {"", false},
+        {"250 a", false},
+        {"250 a|250 b|354 c", false}, /* handed over: what comes of it is not known */
+        {"250 a|250 b|354 c|250 d", true},
+        {"250 a|250 b|354 c|451 d", true},
+        {"250 a|550 b", false},
+        {"250 a|550 b|503 c", true},
+        {"250 a|550 b|354 c|554 d", true},
+        {"451 a|503 b|503 c", true},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        fake_mails(4);
+        play(rows[i].heard);
+        if (d.useful != rows[i].want) fail_msg("%s", rows[i].heard);
+        smtp_dialogue_close(&d, OUTCOME_UNKNOWN, true, "lost");
+    }
+    play("");
+    assert_false(d.useful); /* and the next one anew */
+    smtp_dialogue_close(&d, OUTCOME_UNKNOWN, true, "lost");
+}
+
 /* Mail 0 is task 0's, mail 1 task 1's. */
 static void a_given_up_task_makes_a_connection_pointless_or_expendable(void **state)
 {
@@ -295,6 +323,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(a_lost_connection_leaves_exactly_the_handed_over_mail_unknown),
         TEST(a_handed_over_mail_ends_with_the_status_and_reason_of_the_close),
+        TEST(a_connection_is_useful_once_a_mail_was_answered_on_it),
         TEST(a_given_up_task_makes_a_connection_pointless_or_expendable),
         TEST(a_mail_given_up_while_its_replies_come_is_not_handed_over),
         TEST(against_any_server_nobody_gets_it_twice_and_nobody_is_lost),

@@ -41,7 +41,7 @@ def number(value):
 
 def line(figure):
     spread = f"{number(min(figure.values))} .. {number(max(figure.values))}"
-    text = f"  {figure.label:<46}{number(figure.median):>10} {figure.unit:<9} {spread:>18}"
+    text = f"  {figure.label:<50}{number(figure.median):>10} {figure.unit:<9} {spread:>18}"
     if figure.budget:
         verdict = "met" if figure.met else "MISSED"
         text += f"  {figure.budget[0]} {figure.budget[1]:g} {verdict}"

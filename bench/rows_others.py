@@ -10,9 +10,9 @@ from row import (SESSIONS, Result, Skipped, accepted_per_s, cost_lines, in_turn,
 def whole(plan, consumers=1):
     """The whole system against SMTP alone."""
     n = plan["whole"]
-    result = Result(f"whole system, {of(consumers)}, {n:,} recipients, {SESSIONS} sessions, "
-                    "against smtp-source -d; same sink")
-    with Ground(n, SESSIONS) as stage:
+    result = Result(f"whole system, {of(consumers)}, {n:,} recipients, {SESSIONS} sessions in "
+                    "all, against smtp-source -d; same sink")
+    with Ground(n, SESSIONS // consumers) as stage:
         sink = stage.start_sink()
         watched = {"sink": sink.pid}
         ours = Mailflock(stage, consumers)
@@ -52,8 +52,8 @@ def node(plan, consumers=1):
     need_node()
     n = plan["node"]
     result = Result(f"whole system, {of(consumers)}, {n:,} recipients, {SESSIONS} connections "
-                    "each, against amqplib, nodemailer and mysql2; same broker, sink and database")
-    with Ground(n, SESSIONS) as stage:
+                    "in all, against amqplib, nodemailer and mysql2; same broker, sink and database")
+    with Ground(n, SESSIONS // consumers) as stage:
         sink = stage.start_sink()
         watched = {"sink": sink.pid}
         ours, theirs = Mailflock(stage, consumers), Node(stage, consumers)

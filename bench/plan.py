@@ -31,7 +31,7 @@ FULL = {
     "producer": 1_000_000,
 }
 QUICK = {
-    "pairs": 5, "whole": 5_000, "node": 1_000, "rtt": (300, 100, 60), "cost": (5_000, 10_000),
+    "pairs": 5, "whole": 5_000, "node": 500, "rtt": (300, 100, 40), "cost": (5_000, 10_000),
     "scaling": 200, "scaling_consumers": (1, 2), "first": 200, "burst": 1_000, "crash": 5_000,
     "content": 5_000, "tls": 5_000, "producer": 20_000,
 }

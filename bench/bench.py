@@ -73,8 +73,8 @@ def machine():
         "cores": os.cpu_count(), "cpu": cpu_model(), "memory_gib": round(memory, 1),
         "kernel": platform.release(), "syscall_ns": syscall_ns(), "fdatasync_ms": fdatasync_ms(),
         "load_before": os.getloadavg()[0],
-        "mariadb": first_line("mariadbd", "--version"), "postfix": first_line("postconf", "-hd",
-                                                                              "mail_version"),
+        "mariadb": first_line("mariadbd", "--version"),
+        "postfix": first_line("postconf", "-hd", "mail_version"),
         "node": first_line("node", "--version"), "haproxy": first_line("haproxy", "-v"),
         "commit": first_line("git", "-C", ROOT, "describe", "--always", "--dirty"),
     }

@@ -51,8 +51,8 @@ def node(plan, consumers=1):
     """The whole system against a peer in Node."""
     need_node()
     n = plan["node"]
-    result = Result(f"whole system, {of(consumers)}, {n:,} recipients, {SESSIONS} connections "
-                    "in all, against amqplib, nodemailer and mysql2; same broker, sink and database")
+    result = Result(f"whole system, {of(consumers)}, {n:,} recipients, {SESSIONS} connections in "
+                    "all, against amqplib, nodemailer and mysql2; same broker, sink and database")
     with Ground(n, SESSIONS // consumers) as stage:
         sink = stage.start_sink()
         watched = {"sink": sink.pid}

@@ -7,7 +7,7 @@
 #include <stdint.h>
 
 #include "common/chunk.h"
-#include "producer/recipient.h"
+#include "common/recipient.h"
 
 /* A chunk that has all its recipients; its message is len bytes at body.data + at. */
 struct chunker_chunk {

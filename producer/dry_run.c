@@ -7,9 +7,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/campaign_content.h"
 #include "common/clock.h"
 #include "common/start.h"
-#include "producer/campaign_content.h"
 #include "producer/chunker.h"
 #include "producer/run_row.h"
 

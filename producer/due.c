@@ -5,9 +5,9 @@
 #include <inttypes.h>
 #include <stdio.h>
 
+#include "common/campaign_content.h"
 #include "common/clock.h"
 #include "common/log.h"
-#include "producer/campaign_content.h"
 #include "producer/publish.h"
 #include "producer/republish.h"
 #include "producer/run.h"

@@ -3,9 +3,9 @@
 
 #include "common/buf.h"
 #include "common/campaign.h"
+#include "common/campaign_content.h"
 #include "common/log.h"
 #include "common/settings.h"
-#include "producer/campaign_content.h"
 #include "producer/dry_run.h"
 #include "producer/due.h"
 #include "producer/options.h"

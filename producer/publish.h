@@ -4,7 +4,7 @@
 
 #include <stdint.h>
 
-#include "producer/audience.h"
+#include "common/audience.h"
 #include "producer/publisher.h"
 #include "producer/run_row.h"
 

@@ -8,8 +8,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/id_set.h"
 #include "common/log.h"
-#include "producer/id_set.h"
 #include "producer/run_row.h"
 #include "producer/stop.h"
 

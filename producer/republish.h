@@ -5,9 +5,9 @@
 
 #include <stdint.h>
 
+#include "common/audience.h"
 #include "common/chunk.h"
 #include "common/db.h"
-#include "producer/audience.h"
 #include "producer/publisher.h"
 
 /* All borrowed. */

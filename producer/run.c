@@ -7,11 +7,11 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/campaign_content.h"
 #include "common/clock.h"
 #include "common/log.h"
 #include "common/schema.h"
 #include "common/start.h"
-#include "producer/campaign_content.h"
 #include "producer/publish.h"
 #include "producer/run_row.h"
 #include "producer/stop.h"

@@ -6,10 +6,10 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "common/audience.h"
 #include "common/buf.h"
 #include "common/campaign.h"
 #include "common/settings.h"
-#include "producer/audience.h"
 
 struct run_request {
     const struct settings *settings;

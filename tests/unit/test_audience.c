@@ -12,8 +12,8 @@
 
 #include <cmocka.h>
 
-#include "producer/audience_sql.h"
-#include "producer/id_order.h"
+#include "common/audience_sql.h"
+#include "common/id_order.h"
 #include "producer/options.h"
 
 #define Q "SELECT id FROM s WHERE id > :after LIMIT :limit"

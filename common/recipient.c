@@ -1,6 +1,6 @@
 /* From the bytes of a database row to JSON, straight into the message. Decides which of its values
  * a mail can use; whether the address exists is not its business. */
-#include "producer/recipient.h"
+#include "common/recipient.h"
 
 #include <stdbool.h>
 #include <stdio.h>

@@ -1,6 +1,6 @@
 /* The placeholders of a campaign's audience SQL. Pure. */
-#ifndef MAILFLOCK_PRODUCER_AUDIENCE_SQL_H
-#define MAILFLOCK_PRODUCER_AUDIENCE_SQL_H
+#ifndef MAILFLOCK_AUDIENCE_SQL_H
+#define MAILFLOCK_AUDIENCE_SQL_H
 
 #include <stddef.h>
 

@@ -1,6 +1,6 @@
 /* From a campaign's files to the content of a run. */
-#ifndef MAILFLOCK_PRODUCER_CAMPAIGN_CONTENT_H
-#define MAILFLOCK_PRODUCER_CAMPAIGN_CONTENT_H
+#ifndef MAILFLOCK_CAMPAIGN_CONTENT_H
+#define MAILFLOCK_CAMPAIGN_CONTENT_H
 
 #include "common/campaign.h"
 #include "common/content.h"

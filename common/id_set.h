@@ -1,6 +1,6 @@
 /* A set of recipient ids: those of one page. Pure. */
-#ifndef MAILFLOCK_PRODUCER_ID_SET_H
-#define MAILFLOCK_PRODUCER_ID_SET_H
+#ifndef MAILFLOCK_ID_SET_H
+#define MAILFLOCK_ID_SET_H
 
 #include <stdbool.h>
 #include <stddef.h>

@@ -1,5 +1,5 @@
 /* Nothing is written and no recipient read before the campaign has passed here. */
-#include "producer/campaign_content.h"
+#include "common/campaign_content.h"
 
 static const char *given(const char *text)
 {

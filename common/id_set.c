@@ -1,5 +1,5 @@
 /* Open addressing over ids that lie one behind the other in a buffer. */
-#include "producer/id_set.h"
+#include "common/id_set.h"
 
 #include <stdlib.h>
 #include <string.h>

@@ -1,16 +1,16 @@
 /* Reads the audience and refuses what would break the accounts: an id that is missing, repeated or
  * out of order. Owns its connection, which can only read. Knows nothing of chunks. */
-#include "producer/audience.h"
+#include "common/audience.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 
+#include "common/audience_sql.h"
 #include "common/chunk.h"
 #include "common/clock.h"
-#include "producer/audience_sql.h"
-#include "producer/id_order.h"
+#include "common/id_order.h"
 
 enum {
     PAGE_ROWS_FIRST = 100,

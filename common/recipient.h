@@ -1,6 +1,6 @@
 /* One row of an audience becomes one recipient of a chunk message. Pure. */
-#ifndef MAILFLOCK_PRODUCER_RECIPIENT_H
-#define MAILFLOCK_PRODUCER_RECIPIENT_H
+#ifndef MAILFLOCK_RECIPIENT_H
+#define MAILFLOCK_RECIPIENT_H
 
 #include <stdbool.h>
 #include <stdint.h>

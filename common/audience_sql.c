@@ -1,6 +1,6 @@
 /* A scanner that knows just enough of MySQL's lexical rules to tell a placeholder from the same
  * letters inside a quote or a comment. Whether the SQL is right is the server's to say. */
-#include "producer/audience_sql.h"
+#include "common/audience_sql.h"
 
 #include <stdbool.h>
 #include <string.h>

@@ -2,14 +2,14 @@
  * page beginning after the last id of the one before (PROTOCOL P2).
  *
  * Loop: audience_page, then audience_row until it gives NULL; the end is a page without rows. */
-#ifndef MAILFLOCK_PRODUCER_AUDIENCE_H
-#define MAILFLOCK_PRODUCER_AUDIENCE_H
+#ifndef MAILFLOCK_AUDIENCE_H
+#define MAILFLOCK_AUDIENCE_H
 
 #include <stdint.h>
 
 #include "common/db.h"
 #include "common/err.h"
-#include "producer/recipient.h"
+#include "common/recipient.h"
 
 struct audience;
 

@@ -1,5 +1,5 @@
 /* The check of ids, one by one, without memory of more than two pages. */
-#include "producer/id_order.h"
+#include "common/id_order.h"
 
 #include <errno.h>
 #include <stdlib.h>

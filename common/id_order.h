@@ -1,14 +1,14 @@
 /* Whether the ids of an audience come each once and in order. Integers must ascend. The order of
  * texts is the database's to judge (its collation); here each may come once in a page and the page
  * before. Pure. */
-#ifndef MAILFLOCK_PRODUCER_ID_ORDER_H
-#define MAILFLOCK_PRODUCER_ID_ORDER_H
+#ifndef MAILFLOCK_ID_ORDER_H
+#define MAILFLOCK_ID_ORDER_H
 
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
-#include "producer/id_set.h"
+#include "common/id_set.h"
 
 struct id_order {
     bool is_int;

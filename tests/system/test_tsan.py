@@ -52,6 +52,7 @@ class ThreadTest(unittest.TestCase):
                    campaign={"audience": {"chunk": 100}}) as stage:
             smtp = stage.start_fakesmtp(rcpt_refuse=0.02, rcpt_defer=0.05, dot_defer=0.02,
                                         drop_before_dot=0.01, drop_after_dot=0.002, delay_ms=20)
+            stage.campaign("later", {"audience": {"chunk": 100}})
             run = stage.produce()
             port = free_port()
             first = stage.start_consumer(env={"MAILFLOCK_WORKER_LISTEN": f"127.0.0.1:{port}"})
@@ -69,18 +70,24 @@ class ThreadTest(unittest.TestCase):
                        "the frozen worker's chunks to be taken over")
             first.thaw()
             first.wait_for_log("lease lost")
-
-            self.assertEqual(second.stop(), 0, "stopped in the middle")
-            self.assertGreater(stage.counts(run)["pending"], 0)
-            third = stage.start_consumer()
-            counts = stage.wait_quiet(run, 60)
             self.read_metrics(port)
+            self.assertEqual(first.stop(), 0)
+
+            # By now the run may be over. Another one cannot be, so soon after its first mails.
+            later = stage.produce("later")
+            wait_until(lambda: stage.counts(later)["sent"], 60, "mails of the second run")
+            self.assertEqual(second.stop(), 0, "stopped in the middle")
+            self.assertGreater(stage.counts(later)["pending"], 0)
+            third = stage.start_consumer()
+            for number, refused in ((run, "failed"), (later, "suppressed")):
+                counts = stage.wait_quiet(number, 60)
+                self.assertTrue(counts["sent"] and counts[refused], counts)
+                stage.assert_balanced(number)
             self.assertEqual(third.stop(), 0)
-            first.kill()
-            self.assertTrue(counts["sent"] and counts["failed"], counts)
-            stage.assert_balanced(run)
-            found = stage.compare(run, smtp)
-            self.assertEqual([found[k] for k in ("lost", "twice", "wrong", "strange")], [[]] * 4)
+            found = [stage.compare(number, smtp) for number in (run, later)]
+            self.assertEqual([f[k] for f in found for k in ("lost", "twice", "wrong")], [[]] * 6)
+            self.assertEqual(set(found[0]["strange"]) & set(found[1]["strange"]), set(),
+                             "mails of neither run")
 
 
 def tests_of(suite):

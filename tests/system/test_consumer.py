@@ -5,7 +5,7 @@ import json
 import unittest
 
 import side_by_side
-from harness import Stage, wait_until
+from harness import Stage, free_port, wait_until
 
 LANE, DEAD = "mailflock.bulk", "mailflock.dead"
 NOTHING = {"lost": [], "twice": [], "wrong": [], "strange": []}
@@ -81,10 +81,17 @@ class ConsumerTest(unittest.TestCase):
             self.assertEqual(smtp.stats()["duplicates"], 0)
 
     def test_a_stop_awaits_replies_and_gives_the_rest_back(self):
+        self.stop_in_the_middle()
+
+    def test_a_stop_is_the_same_with_metrics(self):
+        """Their thread must not be the one that gets the signal."""
+        self.stop_in_the_middle(env={"MAILFLOCK_WORKER_LISTEN": f"127.0.0.1:{free_port()}"})
+
+    def stop_in_the_middle(self, env=None):
         with Stage(recipients=200, campaign={"audience": {"chunk": 50}}) as stage:
             smtp = stage.start_fakesmtp(delay_ms=100)
             run = stage.produce()
-            first = stage.start_consumer()
+            first = stage.start_consumer(env=env)
             wait_until(lambda: smtp.accepted() >= 40, 30, "some mails")
             self.assertEqual(first.stop(20), 0, first.text())
             counts = stage.assert_balanced(run)

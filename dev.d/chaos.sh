@@ -5,7 +5,11 @@
 cmd_chaos() {
     case ${1-} in
     -h | --help) ;;
-    *) cmd_build >"$STATE/chaos-build.log" 2>&1 || die "the build failed; see $STATE/chaos-build.log" ;;
+    *)
+        mkdir -p "$STATE"
+        say "building"
+        cmd_build >"$STATE/chaos-build.log" 2>&1 || die "the build failed; see $STATE/chaos-build.log"
+        ;;
     esac
     MF_BUILD=${MF_BUILD-$STATE/build} exec "$PYTHON" "$ROOT/tests/chaos/chaos.py" "$@"
 }

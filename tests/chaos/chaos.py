@@ -5,6 +5,7 @@ when anything was lost, sent twice against the policy, out of balance, or did no
 import argparse
 import os
 import random
+import signal
 import sys
 import time
 
@@ -76,6 +77,7 @@ def keep(options, services, battle):
 
 def main():
     options = arguments()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that what was started ends
     with Services(os.path.join(ROOT, ".dev", "chaos")) as services:
         good = fight(options, services)
     sys.exit(0 if good else 1)

@@ -14,7 +14,12 @@
 #include "consumer/ledger_internal.h"
 #include "consumer/metrics.h"
 
-enum { NOTES_AT_ONCE = 256, CONTROL_EVERY_US = 1000000, SQL_MAX = 16 * 1024 * 1024 };
+enum {
+    NOTES_AT_ONCE = 256,
+    CONTROL_EVERY_US = 1000000,
+    SQL_MAX = 16 * 1024 * 1024,
+    GATHER_NAP_MS = 1,
+};
 
 static void to_sender(struct ledger *l, enum note_kind kind, struct job *job, uint64_t until_us)
 {
@@ -182,6 +187,7 @@ static void on_note(struct ledger *l, const struct note *note)
         break;
     case NOTE_OUTCOME:
         ledger_arrived(job, note->index);
+        if (!l->gather_from_us) l->gather_from_us = clock_boot_us();
         if (job->n_arrived == job->n_expected && !job->told_sender)
             to_sender(l, NOTE_RELEASE, job, 0);
         break;
@@ -281,14 +287,23 @@ static bool given_up(const struct ledger *l)
     return l->stop_until_us && (!l->db || clock_boot_us() > l->stop_until_us + 10000000);
 }
 
+/* While outcomes gather the thread sleeps: each of them would wake it. */
+static void await_work(struct ledger *l)
+{
+    if (any_wants_commit(l) || any_wants_claim(l)) return;
+    if (ledger_gathers(l))
+        clock_sleep_ms(GATHER_NAP_MS);
+    else
+        queue_wait(l->config.inbox, l->n_jobs ? 200 : 1000);
+}
+
 static void *ledger_main(void *arg)
 {
     struct ledger *l = arg;
     struct note notes[NOTES_AT_ONCE];
     pthread_setname_np(pthread_self(), "ledger");
     while (!(l->stop_until_us && (l->n_jobs == 0 || given_up(l)))) {
-        bool work = any_wants_commit(l) || any_wants_claim(l);
-        queue_wait(l->config.inbox, work ? 0 : l->n_jobs ? 200 : 1000);
+        await_work(l);
         size_t n;
         do {
             n = queue_pop(l->config.inbox, notes, NOTES_AT_ONCE);

@@ -71,34 +71,56 @@ static bool others_first(const struct ledger *l, const struct job *job)
     return false;
 }
 
-/* How many more positions of the job may fall below the watermark: the window's room. Each
- * transport has a window of its own, so that one that is down does not use up the room of the
- * others. What later jobs have at risk was left to them by a dead worker, and is sent when it is
- * their turn: to wait for it here would be to wait for ever. */
+/* The window as the job finds it. Each transport has one of its own, so that one that is down does
+ * not use up the room of the others. What later jobs have at risk was left to them by a dead
+ * worker, and is sent when it is their turn: to wait for it here would be to wait for ever. */
+static uint32_t used_before(const struct ledger *l, const struct job *job)
+{
+    uint32_t used = at_risk(job);
+    for (int i = 0; i < l->n_jobs; i++)
+        if (gathering(l->jobs[i]) && comes_before(l, l->jobs[i], job)) used += at_risk(l->jobs[i]);
+    return used;
+}
+
+/* How many more positions of the job may fall below the watermark. */
 static uint32_t room_for(const struct ledger *l, const struct job *job)
 {
     uint32_t size = window_size(&l->window, (uint32_t)transport_of(l, job)->connections);
-    uint32_t left = job->n_work - job->n_granted, used = at_risk(job);
     METRICS_SET(window, size);
     if (others_first(l, job)) return 0;
-    for (int i = 0; i < l->n_jobs; i++)
-        if (gathering(l->jobs[i]) && comes_before(l, l->jobs[i], job)) used += at_risk(l->jobs[i]);
+    uint32_t left = job->n_work - job->n_granted, used = used_before(l, job);
     uint32_t room = used < size ? size - used : 0;
     return room < left ? room : left;
+}
+
+/* It has outcomes that no transaction has taken. */
+static bool gathers(const struct job *job)
+{
+    return gathering(job) && job->n_arrived > job->n_committed;
+}
+
+bool ledger_gathers(const struct ledger *l)
+{
+    for (int n = 0; n < l->n_jobs; n++)
+        if (gathers(l->jobs[n])) return true;
+    return false;
 }
 
 /* A step of the watermark that is worth a commit of its own. */
 static bool wants_grant(const struct ledger *l, const struct job *job)
 {
     if (job->state != JOB_SENDING || job->n_granted == job->n_work) return false;
-    uint32_t left = job->n_work - job->n_granted, room = room_for(l, job);
-    return room && (room == left || at_risk(job) <= room);
+    uint32_t connections = (uint32_t)transport_of(l, job)->connections, room = room_for(l, job);
+    return room && (room == job->n_work - job->n_granted ||
+                    window_runs_low(window_size(&l->window, connections), used_before(l, job),
+                                    connections));
 }
 
 bool ledger_wants_commit(const struct ledger *l, const struct job *job)
 {
     if (!gathering(job) && job->state != JOB_DEFERRING && job->state != JOB_CLOSING) return false;
-    if (next_end(job) != LEDGER_GO_ON || job->n_arrived > job->n_committed) return true;
+    if (next_end(job) != LEDGER_GO_ON) return true;
+    if (gathers(job) && clock_boot_us() - l->gather_from_us >= WINDOW_GATHER_US) return true;
     if (wants_grant(l, job)) return true;
     /* All outcomes were there before the claim, and deferred ones wait for their retry. */
     if (gathering(job) && complete(job)) return true;
@@ -376,9 +398,14 @@ static struct err resync_all(struct ledger *l)
     return err_none();
 }
 
+/* Where one job needs a transaction, all outcomes that are there go with it. */
 static void group(struct ledger *l)
 {
-    for (int n = 0; n < l->n_jobs; n++) l->jobs[n]->txn.in = ledger_wants_commit(l, l->jobs[n]);
+    l->gather_from_us = 0;
+    for (int n = 0; n < l->n_jobs; n++) {
+        struct job *job = l->jobs[n];
+        job->txn.in = gathers(job) || ledger_wants_commit(l, job);
+    }
 }
 
 static void applied_all(struct ledger *l)

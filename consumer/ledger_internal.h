@@ -32,8 +32,9 @@ struct ledger {
     bool bare_rows; /* the server refuses our rows: leave their texts out */
     int64_t lease_us;
     int64_t control_read_us, kept_alive_us;
-    int64_t stop_until_us; /* 0 = not stopping; CLOCK_BOOTTIME until which replies are awaited */
-    int64_t second;        /* the time that second_text shows */
+    int64_t gather_from_us; /* when the first outcome came that waits for others; 0 = long ago */
+    int64_t stop_until_us;  /* 0 = not stopping; CLOCK_BOOTTIME until which replies are awaited */
+    int64_t second;         /* the time that second_text shows */
     char second_text[20];
 };
 
@@ -67,8 +68,10 @@ struct err ledger_recover(struct ledger *l, struct job *job, bool *mine) MUST_CH
  */
 void ledger_commit(struct ledger *l);
 
-/* ledger_wants_commit: whether the job has something for a transaction now. */
+/* ledger_wants_commit: whether the job has something that a transaction is due for. Outcomes alone
+ * wait up to WINDOW_GATHER_US for others: then ledger_gathers. */
 bool ledger_wants_commit(const struct ledger *l, const struct job *job);
+bool ledger_gathers(const struct ledger *l);
 
 /* ledger_reconnect: opens the connection anew, with backoff for as long as it takes; false when
  * the time to stop is over. */

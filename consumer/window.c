@@ -31,7 +31,12 @@ void window_observe(struct window *w, uint32_t outcomes, int64_t began_us, int64
 uint32_t window_size(const struct window *w, uint32_t connections)
 {
     uint32_t most = connections * 2 > WINDOW_MAX ? connections * 2 : WINDOW_MAX;
-    double ahead = 2 * w->rate * w->commit_s;
+    double ahead = 2 * w->rate * (w->commit_s + WINDOW_GATHER_US / 1e6);
     if (ahead < connections) ahead = connections;
     return connections + ahead < most ? connections + (uint32_t)ahead : most;
+}
+
+bool window_runs_low(uint32_t size, uint32_t used, uint32_t connections)
+{
+    return 2 * used <= size + connections;
 }

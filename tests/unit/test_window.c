@@ -42,7 +42,8 @@ static void the_size_follows_the_flow(void **state)
     } rows[] = {
         {"32 connections at full speed", 20000, 32, 20000, 0, 512, 512},
         {"32 connections, slow commits", 50000, 32, 900000, 0, 512, 512},
-        {"32 connections, some speed", 5000, 32, 10000, 0, 120, 140},
+        {"32 connections at full speed, quick commits", 20000, 32, 1000, 5000, 220, 240},
+        {"32 connections, some speed", 5000, 32, 10000, 0, 160, 175},
         {"100 mails a second", 100, 32, 10000, 0, 32, 64},
         {"100 mails a second, slow commits", 100, 32, 100000, 0, 32, 64},
         {"100 mails a second, rare commits", 100, 20, 5000, 200000, 20, 40},
@@ -102,11 +103,25 @@ static void the_first_commits_say_little(void **state)
 static void a_night_without_mails_leaves_a_small_window(void **state)
 {
     (void)state;
-    struct window w = steady(20000, 10000, 0);
-    assert_in_range(window_size(&w, 32), 430, 434);
+    struct window w = steady(10000, 10000, 0);
+    assert_in_range(window_size(&w, 32), 308, 314);
     int64_t now = w.last_us;
     for (int i = 0; i < 40; i++, now += 20000000) window_observe(&w, 0, now, now + 10000);
     assert_int_equal(window_size(&w, 32), 64);
+}
+
+static void it_runs_low_when_half_of_what_is_ahead_of_the_connections_is_used(void **state)
+{
+    (void)state;
+    static const struct {
+        uint32_t size, used;
+        bool low;
+    } rows[] = {{64, 64, false},  {64, 49, false},   {64, 48, true},
+                {64, 0, true},    {232, 133, false}, {232, 132, true},
+                {512, 272, true}, {512, 273, false}, {512, 600, false}};
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
+        if (window_runs_low(rows[i].size, rows[i].used, 32) != rows[i].low)
+            fail_msg("%u of %u used", rows[i].used, rows[i].size);
 }
 
 static void two_commits_at_one_moment_do_no_harm(void **state)
@@ -129,6 +144,7 @@ int main(void)
         cmocka_unit_test(one_slow_commit_is_an_outage),
         cmocka_unit_test(the_first_commits_say_little),
         cmocka_unit_test(a_night_without_mails_leaves_a_small_window),
+        cmocka_unit_test(it_runs_low_when_half_of_what_is_ahead_of_the_connections_is_used),
         cmocka_unit_test(two_commits_at_one_moment_do_no_harm),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

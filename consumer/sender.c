@@ -182,6 +182,7 @@ void sender_put_back(const struct mail *mail, bool lost)
         record(task, mail->index, &o);
     } else {
         task->back[task->n_back++] = mail->index;
+        task->transport->wake_due = true;
     }
 }
 
@@ -205,6 +206,7 @@ static void add_task(struct sender *s, const struct note *note)
     task->hand_over_until_us = (int64_t)note->value;
     while (*end) end = &(*end)->next;
     *end = task;
+    task->transport->wake_due = true;
 }
 
 static struct task *find_task(struct sender *s, const struct job *job)
@@ -229,7 +231,7 @@ static void return_if_free(struct sender *s, struct task *task)
 static void end_task(struct task *task, int64_t by_us)
 {
     if (!task->ending || by_us < task->end_by_us) task->end_by_us = by_us;
-    task->ending = true;
+    task->ending = task->transport->wake_due = true;
     task->transport->ops->drop(task->transport, task);
 }
 
@@ -244,6 +246,7 @@ static void on_note(struct sender *s, const struct note *note)
     case NOTE_GRANT:
         task->started = note->index;
         task->hand_over_until_us = (int64_t)note->value;
+        task->transport->wake_due = true;
         break;
     case NOTE_ABANDON:
     case NOTE_RELEASE:
@@ -269,8 +272,11 @@ static void on_inbox(struct watch *watch, uint32_t events)
 
 static void tick(struct sender *s, int64_t now_us)
 {
-    for (size_t i = 0; i < s->config.settings->transports.count; i++)
-        if (s->transports[i]) s->transports[i]->ops->tick(s->transports[i], now_us);
+    for (size_t i = 0; i < s->config.settings->transports.count; i++) {
+        if (!s->transports[i]) continue;
+        s->transports[i]->ops->tick(s->transports[i], now_us);
+        s->transports[i]->wake_due = true; /* a wait may be over */
+    }
     for (struct task *task = s->tasks; task; task = task->next)
         if (task->ending && task->held && now_us > task->end_by_us)
             task->transport->ops->drop_all(task->transport, task);
@@ -278,8 +284,12 @@ static void tick(struct sender *s, int64_t now_us)
 
 static void after_events(struct sender *s)
 {
-    for (size_t i = 0; i < s->config.settings->transports.count; i++)
-        if (s->transports[i]) s->transports[i]->ops->wake(s->transports[i]);
+    for (size_t i = 0; i < s->config.settings->transports.count; i++) {
+        struct transport *t = s->transports[i];
+        if (!t || !t->wake_due) continue;
+        t->wake_due = false;
+        t->ops->wake(t);
+    }
     for (struct task *task = s->tasks, *next; task; task = next) {
         next = task->next;
         return_if_free(s, task);

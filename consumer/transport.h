@@ -30,13 +30,15 @@ struct transport {
     const struct transport_ops *ops;
     const struct settings_transport *settings;
     struct sender *sender;
+    bool wake_due; /* set by either side: the wake slot is called when this round's events are over
+                    */
 };
 
 /* All slots run in the sender thread and never block. */
 struct transport_ops {
     /* open: never fails; trouble shows when mails are to be sent. */
     struct transport *(*open)(struct sender *sender, const struct settings_transport *settings);
-    /* wake: there may be mails to take, or one it holds may now be handed over. */
+    /* wake: there may be mails to take, or one it holds may now be handed over, or wake_due. */
     void (*wake)(struct transport *t);
     /* tick: about ten times a second, for deadlines. */
     void (*tick)(struct transport *t, int64_t now_us);

@@ -27,7 +27,7 @@ static struct buf body;
 static struct transport *fake_open(struct sender *s, const struct settings_transport *settings)
 {
     static struct transport t;
-    t = (struct transport){&TRANSPORT_SMTP, settings, s};
+    t = (struct transport){.ops = &TRANSPORT_SMTP, .settings = settings, .sender = s};
     return &t;
 }
 

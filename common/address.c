@@ -2,10 +2,10 @@
  * could end a command, a header or an address is refused rather than repaired. */
 #include "common/address.h"
 
-#include <stdbool.h>
 #include <string.h>
 
 #include "common/encode.h"
+#include "common/idn.h"
 
 static bool is_alnum(char c)
 {
@@ -18,7 +18,6 @@ static const char *bad_byte(char c)
     if (u == '\r' || u == '\n') return "the address holds a line break";
     if (u == '\0') return "the address holds a NUL byte";
     if (u < ' ' || u == 0x7f) return "the address holds a control character";
-    if (u >= 0x80) return "the address is not ASCII, and SMTPUTF8 is not supported yet";
     if (u == ' ') return "the address holds a space";
     if (u == '<' || u == '>') return "the address holds < or >";
     return NULL;
@@ -30,7 +29,8 @@ static const char *local_check(const char *local, size_t len)
     if (len > ADDRESS_LOCAL_MAX) return "the address has more than 64 bytes before the @";
     if (local[0] == '"') return "the address has a quoted part before the @; not supported";
     for (size_t i = 0; i < len; i++) {
-        if (!is_alnum(local[i]) && !strchr(".!#$%&'*+-/=?^_`{|}~", local[i]))
+        bool ascii = !((unsigned char)local[i] & 0x80);
+        if (ascii && !is_alnum(local[i]) && !strchr(".!#$%&'*+-/=?^_`{|}~", local[i]))
             return "the address has a character before the @ that must not stand there";
     }
     return NULL;
@@ -64,21 +64,65 @@ const char *address_domain_check(const char *domain, size_t len)
     }
 }
 
-const char *address_check(const char *address, size_t len)
+/* The bytes beyond ASCII: RFC 6532 section 3.1 wants UTF-8; U+0080 to U+009F are controls. */
+static const char *utf8_check(const char *address, size_t len)
 {
+    if (!encode_utf8_valid(address, len)) return "the address is not valid UTF-8";
+    for (size_t i = 0; i + 1 < len; i++) {
+        if ((unsigned char)address[i] == 0xc2 && (unsigned char)address[i + 1] < 0xa0)
+            return "the address holds a control character";
+    }
+    return NULL;
+}
+
+static const char *bytes_check(const char *address, size_t len)
+{
+    unsigned char all = 0;
     if (len == 0) return "the address is empty";
     for (size_t i = 0; i < len; i++) {
         const char *problem = bad_byte(address[i]);
         if (problem) return problem;
+        all |= (unsigned char)address[i];
     }
+    return all & 0x80 ? utf8_check(address, len) : NULL;
+}
+
+const char *address_check(const char *address, size_t len)
+{
+    const char *problem = bytes_check(address, len);
+    if (problem) return problem;
     const char *at = memrchr(address, '@', len);
     if (!at) return "the address has no @";
     size_t local = (size_t)(at - address);
     if (address[0] != '"' && memchr(address, '@', local)) return "the address has more than one @";
-    const char *problem = local_check(address, local);
+    problem = local_check(address, local);
     if (!problem) problem = address_domain_check(at + 1, len - local - 1);
     if (!problem && len > ADDRESS_MAX) problem = "the address has more than 254 bytes";
     return problem;
+}
+
+bool address_is_utf8(const char *address, size_t len)
+{
+    for (size_t i = 0; i < len; i++)
+        if ((unsigned char)address[i] & 0x80) return true;
+    return false;
+}
+
+const char *address_prepare(const char **address, size_t *len, char room[ADDRESS_MAX + 1])
+{
+    char domain[IDN_DOMAIN_MAX + 1];
+    const char *at = memrchr(*address, '@', *len);
+    size_t local = at ? (size_t)(at + 1 - *address) : *len; /* with its @ */
+    if (!address_is_utf8(*address + local, *len - local)) return address_check(*address, *len);
+    const char *problem = bytes_check(*address, *len);
+    if (!problem) problem = idn_to_ascii(at + 1, *len - local, domain);
+    if (problem) return problem;
+    if (local + strlen(domain) > ADDRESS_MAX) return "the address has more than 254 bytes";
+    memcpy(room, *address, local);
+    memcpy(room + local, domain, strlen(domain) + 1);
+    *address = room;
+    *len = local + strlen(domain);
+    return address_check(*address, *len);
 }
 
 static const char *trim(const char *text, size_t *len)
@@ -113,6 +157,7 @@ static const char *mailbox_split(const char *text, size_t len, struct mailbox *o
     if (!encode_utf8_valid(text, len)) return "it is not valid UTF-8";
     text = trim(text, &len);
     const char *address = text, *problem = NULL;
+    char room[ADDRESS_MAX + 1];
     size_t address_len = len;
     out->name[0] = '\0';
     if (len && text[len - 1] == '>') {
@@ -124,7 +169,7 @@ static const char *mailbox_split(const char *text, size_t len, struct mailbox *o
         text = trim(text, &name_len);
         problem = name_copy(text, name_len, out->name);
     }
-    if (!problem) problem = address_check(address, address_len);
+    if (!problem) problem = address_prepare(&address, &address_len, room);
     if (problem) return problem;
     memcpy(out->address, address, address_len);
     out->address[address_len] = '\0';

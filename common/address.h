@@ -2,6 +2,7 @@
 #ifndef MAILFLOCK_ADDRESS_H
 #define MAILFLOCK_ADDRESS_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 #include "common/err.h"
@@ -15,14 +16,24 @@ enum {
 
 /* address_check: NULL where the address (local@domain) may stand in MAIL and RCPT as it is, else
  * a static one-line reason. The local part is what RFC 5321 calls a dot-string, except that dots
- * may stand anywhere, as they do in addresses that exist. Quoted local parts, address literals and
- * non-ASCII addresses are refused. */
+ * may stand anywhere, as they do in addresses that exist; beyond ASCII it is what RFC 6531 adds,
+ * and address_is_utf8 tells that. Quoted local parts, address literals and domains that are not
+ * ASCII are refused. */
 const char *address_check(const char *address, size_t len);
+
+/* address_prepare: makes *address, *len the address as it stands in envelopes, headers and the
+ * ledger: a domain beyond ASCII becomes its ASCII form (common/idn.h), in room; all else stays as
+ * and where it is. NULL, or what address_check says of the result. */
+const char *address_prepare(const char **address, size_t *len, char room[ADDRESS_MAX + 1]);
+
+/* address_is_utf8: whether it goes only to servers that offer SMTPUTF8 (RFC 6531). */
+bool address_is_utf8(const char *address, size_t len);
 
 /* address_domain_check: the same for a domain alone. */
 const char *address_domain_check(const char *domain, size_t len);
 
-/* name is UTF-8 without quotes and blanks around it; "" where there is none. */
+/* name is UTF-8 without quotes and blanks around it, "" where there is none; address is what
+ * address_prepare makes of it. */
 struct mailbox {
     char name[MAILBOX_NAME_MAX + 1];
     char address[ADDRESS_MAX + 1];

@@ -22,6 +22,7 @@ enum {
 
 struct message {
     struct mailbox from;
+    bool utf8; /* an address in head is not ASCII */
     char *message_id_domain;
     struct template *to_name, *subject, *list_unsubscribe; /* NULL: none */
     struct mime_part *text, *html;                         /* NULL: none */
@@ -68,6 +69,7 @@ static struct err compile_addresses(struct message *m, const struct message_spec
         if (e.code) return err_wrap(e, "reply_to");
         append_mailbox(&m->head, "Reply-To: ", &reply_to);
     }
+    m->utf8 = address_is_utf8(m->head.data, m->head.len);
     buf_append_text(&m->head, "MIME-Version: 1.0\r\nTo: ");
     const char *domain = spec->message_id_domain;
     if (!domain) domain = strchr(m->from.address, '@') + 1;
@@ -204,6 +206,11 @@ void message_free(struct message *m)
 const char *message_from(const struct message *m)
 {
     return m->from.address;
+}
+
+bool message_is_utf8(const struct message *m)
+{
+    return m->utf8;
 }
 
 const char *message_id_domain(const struct message *m)

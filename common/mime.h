@@ -32,6 +32,8 @@ void message_free(struct message *m);
 
 /* message_from: borrows the bare address of From, for the envelope. */
 const char *message_from(const struct message *m);
+/* message_is_utf8: From or Reply-To is an address beyond ASCII: every mail needs SMTPUTF8. */
+bool message_is_utf8(const struct message *m);
 /* message_id_domain: borrows the right-hand side for message ids. */
 const char *message_id_domain(const struct message *m);
 

@@ -111,13 +111,15 @@ bool recipient_write(struct buf *body, uint32_t position, const struct recipient
 {
     struct db_cell id = row[columns->id], to = row[columns->email];
     size_t start = body->len;
-    char reason[CHUNK_FAIL_MAX];
-    const char *problem = address_check(to.text ? to.text : "", to.len);
+    char reason[CHUNK_FAIL_MAX], room[ADDRESS_MAX + 1];
+    const char *address = to.text ? to.text : "";
+    size_t address_len = to.len;
+    const char *problem = address_prepare(&address, &address_len, room);
     if (problem) {
         recipient_write_failed(body, position, id, to, problem);
         return false;
     }
-    chunk_write_recipient(body, position, id.text, id.len, to.text, to.len);
+    chunk_write_recipient(body, position, id.text, id.len, address, address_len);
     if (write_vars(body, columns, row, reason)) {
         chunk_write_recipient_end(body, NULL);
         return true;

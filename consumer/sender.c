@@ -130,6 +130,12 @@ static bool next_index(struct task *task, uint32_t *index)
     return true;
 }
 
+static bool needs_utf8(const struct task *task, uint32_t index)
+{
+    const struct chunk_recipient *to = &task->job->message.recipients[index];
+    return message_is_utf8(task->job->run->mail) || address_is_utf8(to->to, to->to_len);
+}
+
 bool sender_take(struct transport *t, struct mail *mail, struct buf *body)
 {
     for (struct task *task = t->sender->tasks; task; task = task->next) {
@@ -137,7 +143,7 @@ bool sender_take(struct transport *t, struct mail *mail, struct buf *body)
         if (task->transport != t) continue;
         while (next_index(task, &index)) {
             if (!build(task, index, body)) continue;
-            *mail = (struct mail){task, index};
+            *mail = (struct mail){task, index, needs_utf8(task, index)};
             task->held++;
             return true;
         }

@@ -20,9 +20,9 @@ void smtp_dialogue_fini(struct smtp_dialogue *d)
     for (int i = 0; i < 2; i++) buf_fini(&d->flights[i].body);
 }
 
-void smtp_dialogue_open(struct smtp_dialogue *d, bool pipelining, int limit)
+void smtp_dialogue_open(struct smtp_dialogue *d, struct smtp_offers offers, int limit)
 {
-    d->pipelining = pipelining;
+    d->offers = offers;
     d->no_more = d->useful = false;
     d->taken = 0;
     d->limit = limit;
@@ -47,7 +47,8 @@ static void expect(struct smtp_dialogue *d, enum smtp_expect what, const struct 
 
 static void say_mail(struct smtp_dialogue *d, struct smtp_flight *f)
 {
-    say(d, "MAIL FROM:<", sender_from(&f->mail), ">\r\n");
+    /* Bodies are ASCII, whatever the headers are: BODY=8BITMIME would promise what is not there. */
+    say(d, "MAIL FROM:<", sender_from(&f->mail), f->mail.utf8 ? "> SMTPUTF8\r\n" : ">\r\n");
     expect(d, EXPECT_MAIL, f);
 }
 
@@ -76,20 +77,33 @@ static bool may_announce(const struct smtp_dialogue *d)
     if (d->no_more || (d->limit && d->taken >= d->limit)) return false;
     if (d->flights[0].used && d->flights[1].used) return false;
     if (d->expect_count == 0) return !d->flights[0].used && !d->flights[1].used;
-    if (!d->pipelining || d->expect_count > 1) return false;
+    if (!d->offers.pipelining || d->expect_count > 1) return false;
     int what = smtp_dialogue_expects(d);
     return what == EXPECT_DOT || what == EXPECT_RSET;
+}
+
+/* Takes the next mail that this server can have; the others fail here, unseen by the server. */
+static bool take(struct smtp_dialogue *d, struct smtp_flight *f)
+{
+    while (sender_take(d->transport, &f->mail, &f->body)) {
+        struct outcome o = {0};
+        if (!f->mail.utf8 || d->offers.smtputf8) return true;
+        outcome_set(&o, OUTCOME_FAILED,
+                    "an address beyond ASCII needs SMTPUTF8, which the server does not offer");
+        sender_done(&f->mail, &o);
+    }
+    return false;
 }
 
 static void announce(struct smtp_dialogue *d)
 {
     struct smtp_flight *f = &d->flights[d->flights[0].used ? 1 : 0];
-    if (!may_announce(d) || !sender_take(d->transport, &f->mail, &f->body)) return;
+    if (!may_announce(d) || !take(d, f)) return;
     f->used = true;
     f->mail_ok = f->refused = f->waiting = f->handed_over = false;
     d->taken++;
     say_mail(d, f);
-    if (!d->pipelining) return;
+    if (!d->offers.pipelining) return;
     say_rcpt(d, f);
     say_data(d, f);
 }
@@ -138,7 +152,7 @@ static enum smtp_trouble on_mail(struct smtp_dialogue *d, struct smtp_flight *f,
         enum smtp_trouble trouble = refuse(f, verdict);
         if (trouble) return trouble;
     }
-    if (d->pipelining) return SMTP_FINE;
+    if (d->offers.pipelining) return SMTP_FINE;
     if (f->mail_ok)
         say_rcpt(d, f);
     else
@@ -154,7 +168,7 @@ static enum smtp_trouble on_rcpt(struct smtp_dialogue *d, struct smtp_flight *f,
         enum smtp_trouble trouble = verdict == VERDICT_OK ? SMTP_FINE : refuse(f, verdict);
         if (trouble) return trouble;
     }
-    if (d->pipelining) return SMTP_FINE;
+    if (d->offers.pipelining) return SMTP_FINE;
     if (f->refused)
         end_refused(d, f, true);
     else

@@ -35,9 +35,15 @@ struct smtp_flight {
     struct buf body; /* the built message, without the final dot */
 };
 
+/* What the server's last EHLO offered. */
+struct smtp_offers {
+    bool pipelining; /* RFC 2920 */
+    bool smtputf8;   /* RFC 6531 */
+};
+
 struct smtp_dialogue {
     struct transport *transport;
-    bool pipelining;
+    struct smtp_offers offers;
     bool no_more;                  /* the connection takes no further mails */
     bool useful;                   /* the server has answered for a mail on this connection */
     int taken, limit;              /* mails of this connection; limit 0 = none */
@@ -59,7 +65,7 @@ void smtp_dialogue_init(struct smtp_dialogue *d, struct transport *t);
 void smtp_dialogue_fini(struct smtp_dialogue *d);
 
 /* smtp_dialogue_open: a new connection stands at the point after EHLO. */
-void smtp_dialogue_open(struct smtp_dialogue *d, bool pipelining, int limit);
+void smtp_dialogue_open(struct smtp_dialogue *d, struct smtp_offers offers, int limit);
 
 /* smtp_dialogue_go: starts or continues wherever that is possible now: takes a mail, hands over one
  * that waited. Call after open, after wake, and after a drop. */

@@ -24,6 +24,7 @@ struct watch {
 struct mail {
     struct task *task;
     uint32_t index; /* in the job's message */
+    bool utf8;      /* an address of its envelope or header needs SMTPUTF8 */
 };
 
 struct transport {

@@ -37,7 +37,8 @@ struct conn {
     enum conn_state state;
     CURL *easy;
     curl_socket_t fd;
-    bool pipelining, tls; /* as the last EHLO said; tls: bytes may be held where epoll sees none */
+    bool tls; /* bytes may be held where epoll sees none */
+    struct smtp_offers offers;
     bool want_write;
     int64_t deadline_us; /* 0 = none */
     int64_t idle_since_us;
@@ -100,13 +101,21 @@ static void lose_conn(struct conn *c, const char *reason)
     close_conn(c, OUTCOME_UNKNOWN, true, reason);
 }
 
+/* Whether a line of EHLO's reply is that keyword, with parameters or without. */
+static bool is_keyword(const char *line, size_t len, const char *keyword)
+{
+    size_t n = strlen(keyword);
+    return len >= 4 + n && memcmp(line, "250", 3) == 0 && strncasecmp(line + 4, keyword, n) == 0 &&
+           (len == 4 + n || (unsigned char)line[4 + n] <= ' ');
+}
+
 static size_t on_header(char *line, size_t size, size_t n, void *user)
 {
-    struct conn *c = user;
+    struct smtp_offers *offers = &((struct conn *)user)->offers;
     size_t len = size * n;
-    if (len >= 3 && memcmp(line, "220", 3) == 0) c->pipelining = false; /* EHLO comes (again) */
-    if (len >= 14 && memcmp(line, "250", 3) == 0 && strncasecmp(line + 4, "PIPELINING", 10) == 0)
-        c->pipelining = true;
+    if (len >= 3 && memcmp(line, "220", 3) == 0) *offers = (struct smtp_offers){0}; /* EHLO comes */
+    if (is_keyword(line, len, "PIPELINING")) offers->pipelining = true;
+    if (is_keyword(line, len, "SMTPUTF8")) offers->smtputf8 = true;
     return len;
 }
 
@@ -127,7 +136,7 @@ static void open_conn(struct smtp_transport *t, struct conn *c)
     c->easy = curl_easy_init();
     if (!c->easy) abort();
     c->fd = CURL_SOCKET_BAD;
-    c->pipelining = false;
+    c->offers = (struct smtp_offers){0};
     c->error[0] = '\0';
     curl_easy_setopt(c->easy, CURLOPT_URL, t->url);
     curl_easy_setopt(c->easy, CURLOPT_PROTOCOLS_STR, "smtp,smtps");
@@ -330,7 +339,7 @@ static void on_connected(void *private, CURLcode result)
     c->deadline_us = c->idle_since_us = 0;
     c->want_write = false;
     smtp_input_reset(&c->in);
-    smtp_dialogue_open(&c->dialogue, c->pipelining, t->base.settings->messages_per_connection);
+    smtp_dialogue_open(&c->dialogue, c->offers, t->base.settings->messages_per_connection);
     sender_watch(t->base.sender, c->fd, EPOLLIN, &c->watch);
     move_on(c, clock_boot_us());
 }

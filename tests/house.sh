@@ -103,6 +103,10 @@ except common/config.c
 report "only common/config.c includes libconfig.h" \
     includes '([^>"]*/)?libconfig\.h' "${files[@]}"
 sources "${parts[@]}"
+except common/idn.c
+report "only common/idn.c includes idn2.h" \
+    includes '([^>"]*/)?idn2\.h' "${files[@]}"
+sources "${parts[@]}"
 except '*/json*' '*/chunk*'
 report "only files named json* or chunk* include cJSON.h" \
     includes '([^>"]*/)?cJSON\.h' "${files[@]}"

@@ -31,7 +31,7 @@ static struct {
     uint32_t n_back, back[FAKE_MAILS];
     struct {
         int task;
-        bool held;
+        bool held, utf8;
         int done, put_back, losses;
         struct outcome outcome;
     } mails[FAKE_MAILS];
@@ -53,6 +53,7 @@ bool sender_take(struct transport *t, struct mail *mail, struct buf *body)
     if (!again && fake.next == fake.n_mails) return false;
     mail->index = again ? fake.back[--fake.n_back] : fake.next++;
     mail->task = &fake.tasks[fake.mails[mail->index].task];
+    mail->utf8 = fake.mails[mail->index].utf8;
     assert_false(fake.mails[mail->index].held);
     assert_int_equal(fake.mails[mail->index].done, 0);
     fake.mails[mail->index].held = true;

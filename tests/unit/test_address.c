@@ -9,6 +9,7 @@
 #include <cmocka.h>
 
 #include "common/address.h"
+#include "common/buf.h"
 
 static void addresses_are_judged_as_the_table_says(void **state)
 {
@@ -32,8 +33,11 @@ static void addresses_are_judged_as_the_table_says(void **state)
         {"DEL", "a\x7f@c.d", "control character"},
         {"space", "a b@c.d", "space"},
         {"angle bracket", "a@c.d>", "< or >"},
-        {"UTF-8 local part", "\xc3\xa9@c.d", "SMTPUTF8"},
-        {"UTF-8 domain", "e@\xc3\xa9.d", "SMTPUTF8"},
+        {"UTF-8 local part", "é@c.d", NULL},
+        {"Latin-1 local part", "\xe9@c.d", "not valid UTF-8"},
+        {"control character of Unicode", "a\xc2\x9f@c.d", "control character"},
+        {"first character behind the controls", "a\xc2\xa0@c.d", NULL},
+        {"UTF-8 domain", "e@é.d", "letters, digits"},
         {"quoted local part", "\"ab\"@c.d", "quoted"},
         {"comma", "a,b@c.d", "must not stand there"},
         {"empty label", "a@b..c", "empty label"},
@@ -46,6 +50,76 @@ static void addresses_are_judged_as_the_table_says(void **state)
         const char *got = address_check(rows[i].input, strlen(rows[i].input));
         bool good = rows[i].want ? got && strstr(got, rows[i].want) : !got;
         if (!good) fail_msg("%s: got %s", rows[i].name, got ? got : "nothing wrong");
+    }
+}
+
+static void domains_are_made_ascii(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *input, *want;
+    } rows[] = {
+        {"ada@example.com", "ada@example.com"},
+        {"Ada@Example.COM", "Ada@Example.COM"},
+        {"user@bücher.example", "user@xn--bcher-kva.example"},
+        {"user@BÜCHER.Example", "user@xn--bcher-kva.example"},
+        {"user@bu\xcc\x88"
+         "cher.example",
+         "user@xn--bcher-kva.example"}, /* u and a combining diaeresis */
+        {"a@straße.example", "a@xn--strae-oqa.example"},
+        {"a@한국.example", "a@xn--3e0b707e.example"},
+        {"a@例え。テスト", "a@xn--r8jz45g.xn--zckzah"},
+        {"a@ｅｘａｍｐｌｅ.com", "a@example.com"},
+        {"김민지@메일.example", "김민지@xn--h32bq4v.example"},
+        {"김민지@mail.example", "김민지@mail.example"},
+        {"a@xn--bcher-kva.example", "a@xn--bcher-kva.example"},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        char room[ADDRESS_MAX + 1];
+        const char *got = rows[i].input;
+        size_t len = strlen(got);
+        const char *problem = address_prepare(&got, &len, room);
+        if (problem || len != strlen(rows[i].want) || memcmp(got, rows[i].want, len) != 0)
+            fail_msg("%s: %s, got %.*s", rows[i].input, problem ? problem : "", (int)len, got);
+    }
+}
+
+static void domains_that_cannot_be_made_ascii_are_refused(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *name, *input, *want;
+    } rows[] = {
+        {"what is wrong in ASCII too", "é", "no @"},
+        {"the local part is looked at", "a b@bücher.example", "space"},
+        {"line break before an IDN", "a\r\nRCPT TO:<x@y.z>@bücher.example", "line break"},
+        {"Latin-1",
+         "a@b\xfc"
+         "cher.example",
+         "not valid UTF-8"},
+        {"empty label", "a@bücher..example", "empty label"},
+        {"hyphen at an end", "a@-bücher.example", "internationalized"},
+        {"emoji", "a@☃.example", "cannot have"},
+        {"what maps to a blank",
+         "a@bü\xe3\x80\x80"
+         "cher.example",
+         "internationalized"},
+        {"what maps to an @", "a@b＠c.example", "more than one @"},
+        {"what maps to < and >", "a@b＞＜c.example", "< or >"},
+        {"right to left after left to right", "a@aא.example", "directions"},
+        {"what only looks encoded", "a@xn--ü.example", "internationalized"},
+        {"a long label",
+         "a@"
+         "üüüüüüüüüüüüüüüüüüüüüüüüüüüüüüüüüüüüüüüüüüüüüüüüüüüüüüüüüüüüüüüüüüüü.example",
+         "63 bytes"},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        char room[ADDRESS_MAX + 1];
+        const char *got = rows[i].input;
+        size_t len = strlen(got);
+        const char *problem = address_prepare(&got, &len, room);
+        if (!problem || !strstr(problem, rows[i].want))
+            fail_msg("%s: %s", rows[i].name, problem ? problem : "nothing wrong");
     }
 }
 
@@ -72,6 +146,34 @@ static void lengths_are_limited(void **state)
     assert_non_null(strstr(address_check(address + 2, 64 + 64), "63 bytes"));
 }
 
+static void lengths_are_those_of_the_ascii_form(void **state)
+{
+    (void)state;
+    static const struct {
+        int labels;
+        const char *want;
+    } rows[] = {{13, NULL},
+                {14, "254 bytes"},
+                {20, "255 bytes"},
+                {200, "255 bytes"},
+                {100000, "255 bytes"}};
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        struct buf text;
+        char room[ADDRESS_MAX + 1];
+        buf_init(&text, 1 << 20);
+        for (int k = 0; k < 64; k++) buf_append_char(&text, 'a');
+        buf_append_char(&text, '@');
+        for (int k = 0; k < rows[i].labels; k++) buf_append_text(&text, "bücher.");
+        buf_append_text(&text, "kr");
+        const char *address = text.data, *want = rows[i].want;
+        size_t len = text.len;
+        const char *got = address_prepare(&address, &len, room);
+        if (want ? !got || !strstr(got, want) : got != NULL)
+            fail_msg("%d labels: %s", rows[i].labels, got ? got : "nothing wrong");
+        buf_fini(&text);
+    }
+}
+
 static void mailboxes_are_parsed(void **state)
 {
     (void)state;
@@ -85,6 +187,7 @@ static void mailboxes_are_parsed(void **state)
         {"\"Lovelace, Ada\" <a@b.c>", "Lovelace, Ada", "a@b.c"},
         {"\"a \\\"b\\\" \\\\\" <a@b.c>", "a \"b\" \\", "a@b.c"},
         {"Lovelace, Ada <a@b.c>", "Lovelace, Ada", "a@b.c"},
+        {"Bücher <info@bücher.example>", "Bücher", "info@xn--bcher-kva.example"},
         {"\xed\x99\x8d\xea\xb8\xb8\xeb\x8f\x99 <a@b.c>", "\xed\x99\x8d\xea\xb8\xb8\xeb\x8f\x99",
          "a@b.c"},
     };
@@ -115,6 +218,7 @@ static void wrong_mailboxes_are_refused(void **state)
         {"\xff <a@b.c>", "UTF-8"},
         {"a@b.c, d@e.f", "space"},
         {"Ada <>", "is empty"},
+        {"Ada <a@☃.example>", "cannot have"},
     };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         struct mailbox got;
@@ -130,8 +234,11 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(addresses_are_judged_as_the_table_says),
+        cmocka_unit_test(domains_are_made_ascii),
+        cmocka_unit_test(domains_that_cannot_be_made_ascii_are_refused),
         cmocka_unit_test(a_nul_byte_is_refused),
         cmocka_unit_test(lengths_are_limited),
+        cmocka_unit_test(lengths_are_those_of_the_ascii_form),
         cmocka_unit_test(mailboxes_are_parsed),
         cmocka_unit_test(wrong_mailboxes_are_refused),
     };

@@ -165,7 +165,10 @@ static void unusable_addresses_become_the_recipients_failure(void **state)
         {"without @", {"nobody", 6}, "no @", "nobody"},
         {"line break", {"a@b.c\r\nX: y", 11}, "line break", "a@b.c??X: y"},
         {"NUL", {"a\0b@c.d", 7}, "NUL", "a?b@c.d"},
-        {"not UTF-8", {"\xff\xfe@c.d", 6}, "ASCII", "??@c.d"},
+        {"not UTF-8", {"\xff\xfe@c.d", 6}, "not valid UTF-8", "??@c.d"},
+        {"local part beyond ASCII", {"zo\xc3\xab@c.d", 8}, NULL, "zo\xc3\xab@c.d"},
+        {"domain beyond ASCII", {"a@b\xc3\xbc.de", 8}, NULL, "a@xn--b-eha.de"},
+        {"domain that cannot be", {"a@\xe2\x98\x83.de", 8}, "cannot have", "a@\xe2\x98\x83.de"},
         {"too long", {longest, sizeof longest}, "", NULL},
     };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {

@@ -1,6 +1,8 @@
 /* The SMTP dialogue: which command follows which reply, and what becomes of each mail. */
 #include "tests/unit/dialogue_fixture.h"
 
+#define UTF8_MAIL "MAIL FROM:<news@m.example> SMTPUTF8\r\n"
+
 static struct smtp_dialogue d;
 
 static int setup(void **state)
@@ -23,7 +25,7 @@ static int teardown(void **state)
 
 static void open_with(bool pipelining, int limit)
 {
-    smtp_dialogue_open(&d, pipelining, limit);
+    smtp_dialogue_open(&d, (struct smtp_offers){.pipelining = pipelining}, limit);
     smtp_dialogue_go(&d);
 }
 
@@ -62,6 +64,55 @@ static void one_write_carries_body_dot_and_the_next_envelope(void **state)
     expect_done(0, OUTCOME_SENT);
     hear_fine("250 ok|250 ok|354 go");
     assert_string_equal(said(&d), BODY(1) ENVELOPE(2));
+}
+
+static void a_mail_beyond_ascii_says_so(void **state)
+{
+    (void)state;
+    for (int pipelining = 0; pipelining < 2; pipelining++) {
+        fake_mails(2);
+        fake.mails[0].utf8 = true;
+        smtp_dialogue_open(&d, (struct smtp_offers){pipelining, true}, 0);
+        smtp_dialogue_go(&d);
+        assert_int_equal(strncmp(said(&d), UTF8_MAIL, sizeof UTF8_MAIL - 1), 0);
+        hear_fine("250 ok");
+        if (!pipelining) assert_string_equal(said(&d), "RCPT TO:<u0@r.example>\r\n");
+        hear_fine("250 ok");
+        if (!pipelining) assert_string_equal(said(&d), "DATA\r\n");
+        hear_fine("354 go");
+        assert_string_equal(said(&d), pipelining ? BODY(0) ENVELOPE(1) : BODY(0));
+        hear_fine("250 taken");
+        expect_done(0, OUTCOME_SENT);
+        smtp_dialogue_close(&d, OUTCOME_UNKNOWN, false, "");
+    }
+}
+
+static void without_smtputf8_only_mails_beyond_ascii_fail(void **state)
+{
+    (void)state;
+    fake.mails[0].utf8 = fake.mails[1].utf8 = fake.mails[3].utf8 = true;
+    open_with(true, 2); /* the failed ones do not count as this connection's */
+    assert_string_equal(said(&d), ENVELOPE(2));
+    expect_done(0, OUTCOME_FAILED);
+    expect_done(1, OUTCOME_FAILED);
+    assert_non_null(strstr(fake.mails[0].outcome.detail, "SMTPUTF8"));
+    hear_fine("250 ok|250 ok|354 go");
+    assert_string_equal(said(&d), BODY(2) ENVELOPE(4));
+    expect_done(3, OUTCOME_FAILED);
+    hear_fine("250 taken|250 ok|250 ok|354 go");
+    expect_done(2, OUTCOME_SENT);
+    assert_string_equal(said(&d), BODY(4));
+}
+
+static void a_connection_is_idle_when_all_mails_are_beyond_it(void **state)
+{
+    (void)state;
+    fake_mails(3);
+    for (int i = 0; i < 3; i++) fake.mails[i].utf8 = true;
+    open_with(true, 0);
+    for (uint32_t i = 0; i < 3; i++) expect_done(i, OUTCOME_FAILED);
+    assert_string_equal(said(&d), "");
+    assert_true(smtp_dialogue_idle(&d));
 }
 
 static void the_last_mail_leaves_the_connection_idle(void **state)
@@ -352,6 +403,9 @@ int main(void)
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
     const struct CMUnitTest tests[] = {
         TEST(one_write_carries_body_dot_and_the_next_envelope),
+        TEST(a_mail_beyond_ascii_says_so),
+        TEST(without_smtputf8_only_mails_beyond_ascii_fail),
+        TEST(a_connection_is_idle_when_all_mails_are_beyond_it),
         TEST(the_last_mail_leaves_the_connection_idle),
         TEST(a_mail_that_comes_while_the_final_reply_is_awaited_goes_behind_the_dot),
         TEST(without_pipelining_each_command_waits_for_the_reply_before),

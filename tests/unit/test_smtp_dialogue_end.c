@@ -25,7 +25,7 @@ static void play(const char *lines)
 {
     char copy[200], *rest = copy, *line;
     snprintf(copy, sizeof copy, "%s", lines);
-    smtp_dialogue_open(&d, true, 0);
+    smtp_dialogue_open(&d, (struct smtp_offers){.pipelining = true}, 0);
     smtp_dialogue_go(&d);
     while (*copy && (line = strsep(&rest, "|"))) assert_int_equal(hear(&d, line), SMTP_FINE);
 }
@@ -263,7 +263,8 @@ static void disconnect(bool lost)
 /* One connection, from its opening to its end. */
 static void connect_once(bool pipelining)
 {
-    smtp_dialogue_open(&d, pipelining, one_in(2) ? 1 + rand() % 20 : 0);
+    smtp_dialogue_open(&d, (struct smtp_offers){.pipelining = pipelining},
+                       one_in(2) ? 1 + rand() % 20 : 0);
     for (;;) {
         if (one_in(10)) fake.tasks[0].started = fake.next + (uint32_t)(rand() % 4);
         smtp_dialogue_go(&d);

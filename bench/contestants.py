@@ -11,7 +11,8 @@ import shutil
 import time
 
 from environment import ENV, binary
-from harness import CITIES, NAMES, Stage
+import latency
+from harness import CITIES, NAMES, Stage, free_port
 from watch import Meter, cpu_ns, has_ended, rest, service_pid
 
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -56,7 +57,7 @@ class Run:
     def __init__(self, recipients):
         self.recipients = recipients
         self.wall_s = self.accepted_s = None
-        self.meter = self.commits = None
+        self.meter = self.commits = self.latency = None
         self.peak_mib = {}
 
     def finish(self, meter, wall_s, accepted_s=None):
@@ -79,7 +80,7 @@ class Run:
             "cpu_us_each": {name: s * us for name, s in self.meter.cpu.items()},
             "thread_us_each": {name: s * us for (_, name), s in self.meter.threads.items()},
             "cores_busy": self.meter.busy_share, "busy_with_others": self.meter.others_share,
-            "peak_mib": self.peak_mib, "commits": self.commits,
+            "peak_mib": self.peak_mib, "commits": self.commits, "latency_ms": self.latency,
         }
 
 
@@ -149,6 +150,7 @@ class Flow:
         ended = self._await(producer, recipients, meter, run)
         run.finish(meter, ended - began)
         run.commits = self.commits() - commits
+        run.latency = self.latencies()
         run.peak_mib["consumer"] = max(c.peak_kib() for c in self.consumers) / 1024
         run.accepted_s = self.accepted_span()
         return run
@@ -156,6 +158,10 @@ class Flow:
     def commits(self):
         """Transactions that the database has committed so far, whosoever."""
         return int(self.stage.one("SHOW GLOBAL STATUS LIKE 'Com_commit'")[1])
+
+    def latencies(self):
+        """By stage and percentile, where the consumers tell."""
+        return None
 
     def run_producer(self, recipients):
         """The producer alone, to its end."""
@@ -231,7 +237,14 @@ class Mailflock(Flow):
         self.at_s = None
 
     def start_consumer(self):
-        return self.stage.start_consumer()
+        port = free_port()
+        consumer = self.stage.start_consumer(
+            env={"MAILFLOCK_WORKER_LISTEN": f"127.0.0.1:{port}"})
+        consumer.bench_port = port
+        return consumer
+
+    def latencies(self):
+        return latency.quantiles([consumer.bench_port for consumer in self.consumers])
 
     def start_producer(self, recipients):
         at = time.gmtime(self.at_s or time.time())

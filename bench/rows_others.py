@@ -2,6 +2,7 @@
 
 from contestants import (CHUNK, NODE_QUEUE, PEERS, Failed, Ground, Mailflock, Node, have_node,
                          mail_size, same_size)
+import latency
 from figures import Figure, ratios
 from row import (SESSIONS, Result, Skipped, accepted_per_s, cost_lines, in_turn,
                  mails_in_a_commit, of, peak_mib, per_s)
@@ -34,6 +35,7 @@ def whole(plan, consumers=1):
                       "us/mail", budget))
     result.add(*cost_lines(mailflock, "mailflock"),
                Figure("  mailflock: mails in a commit", mails_in_a_commit(mailflock), "mails"),
+               *latency.lines(mailflock),
                *cost_lines(source, "smtp-source"))
     return result
 

@@ -3,6 +3,7 @@
 import time
 
 from contestants import Failed, Ground, Mailflock, Node, SmtpSource, have_node
+import latency
 from figures import Figure, ratios
 from row import Result, accepted_per_s, in_turn, of
 
@@ -65,6 +66,7 @@ def rtt(plan):
         most = connections * 1000 / DELAY_MS
         result.add(Figure(f"{name}, by wall clock, start included", [r.per_s / most for r in its],
                           "x", note=f"{its[0].recipients:,} mails"))
+    result.add(*latency.lines(runs["mailflock"]))
     return result
 
 

@@ -99,6 +99,14 @@ static void bury(struct intake *in, const struct broker_event *event, const char
     log_text(o->message_id, sizeof o->message_id, event->message_id, strlen(event->message_id));
 }
 
+/* Only the producer writes that header: a copy that went through a delay queue has none. */
+static int64_t published_us(const struct intake *in)
+{
+    char text[24];
+    bool there = broker_header_get(in->broker, BROKER_HEADER_PUBLISHED, text, sizeof text);
+    return there ? strtoll(text, NULL, 10) : 0;
+}
+
 static void on_delivery(struct intake *in, const struct broker_event *event)
 {
     struct chunk_message message;
@@ -118,6 +126,7 @@ static void on_delivery(struct intake *in, const struct broker_event *event)
     job->delivery_tag = event->delivery_tag;
     job->epoch = in->epoch;
     job->redelivered = event->redelivered;
+    job->published_us = published_us(in);
     queue_push(in->config.to_ledger, (struct note){.kind = NOTE_CLAIM, .job = job});
 }
 
@@ -157,7 +166,7 @@ static struct broker_message message_of(struct intake *in, struct outgoing *o,
         m.body = in->body.data;
         m.body_len = in->body.len;
     } else if (o->kind == NOTE_DEAD) {
-        *reason = (struct broker_header){"x-mailflock-reason", o->reason};
+        *reason = (struct broker_header){BROKER_HEADER_REASON, o->reason};
         m.exchange = BROKER_EXCHANGE_DEAD;
         m.routing_key = lane;
         m.headers = reason;

@@ -38,6 +38,7 @@ struct job {
     uint64_t delivery_tag;
     unsigned epoch; /* of the connection the tag belongs to */
     bool redelivered;
+    int64_t published_us; /* by the producer's clock, UTC; 0 = not known, or it went another way */
     char reason[JOB_REASON_SIZE]; /* for dead letters */
     /* ledger thread */
     enum job_state state;

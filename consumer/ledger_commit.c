@@ -461,8 +461,7 @@ static void commit_group(struct ledger *l)
     }
     int64_t ended_us = clock_boot_us();
     window_observe(&l->window, outcomes_in_group(l), began_us, ended_us);
-    METRICS_ADD(commits, 1);
-    METRICS_ADD(commit_us, (unsigned long)(ended_us - began_us));
+    METRICS_OBSERVE(commit, ended_us - began_us);
     applied_all(l);
 }
 

@@ -34,9 +34,13 @@ static void write_page(struct buf *b)
     for (int s = OUTCOME_SENT; s < OUTCOME_STATUSES; s++)
         buf_append_format(b, "mailflock_outcomes_total{status=\"%s\"} %lu\n",
                           outcome_status_name((enum outcome_status)s), GET(outcomes[s]));
-    put(b, "commits_total", "counter", "Ledger transactions.", (double)GET(commits));
-    put(b, "commit_seconds_total", "counter", "Time spent in ledger transactions.",
-        (double)GET(commit_us) / 1e6);
+    histogram_write(&METRICS.queue_wait, "queue_wait",
+                    "From the producer's publishing of a chunk to its claim.", b);
+    histogram_write(&METRICS.connect, "connect",
+                    "Opening a transport connection, TLS and login included.", b);
+    histogram_write(&METRICS.dialogue, "dialogue",
+                    "From a mail's first command to the reply that settles it.", b);
+    histogram_write(&METRICS.commit, "commit", "One ledger transaction.", b);
     put(b, "chunks_claimed_total", "counter", "Chunks claimed.", (double)GET(chunks_claimed));
     put(b, "chunks_ended_total", "counter", "Chunks finished, retried or given back.",
         (double)GET(chunks_ended));

@@ -6,21 +6,23 @@
 #include <stdatomic.h>
 
 #include "common/err.h"
+#include "consumer/histogram.h"
 #include "consumer/outcome.h"
 
 /* The only global mutable state of the consumer. */
 struct metrics {
     atomic_ulong outcomes[OUTCOME_STATUSES]; /* as recorded, by status */
-    atomic_ulong commits, commit_us;         /* ledger transactions, and the time they took */
     atomic_ulong chunks_claimed, chunks_ended, leases_lost;
     atomic_ulong connections_opened, connections_failed;
     atomic_long connections_open, chunks_in_hand, window;
+    struct histogram queue_wait, connect, dialogue, commit;
     atomic_bool broker_connected, database_connected, stopping;
 };
 extern struct metrics METRICS;
 
-#define METRICS_ADD(field, n) atomic_fetch_add_explicit(&METRICS.field, (n), memory_order_relaxed)
-#define METRICS_SET(field, n) atomic_store_explicit(&METRICS.field, (n), memory_order_relaxed)
+#define METRICS_ADD(field, n)      atomic_fetch_add_explicit(&METRICS.field, (n), memory_order_relaxed)
+#define METRICS_OBSERVE(field, us) histogram_observe(&METRICS.field, (us))
+#define METRICS_SET(field, n)      atomic_store_explicit(&METRICS.field, (n), memory_order_relaxed)
 
 struct metrics_server;
 

@@ -14,6 +14,7 @@
 #include "common/clock.h"
 #include "common/log.h"
 #include "consumer/job.h"
+#include "consumer/metrics.h"
 #include "consumer/run.h"
 #include "consumer/transport.h"
 
@@ -143,7 +144,7 @@ bool sender_take(struct transport *t, struct mail *mail, struct buf *body)
         if (task->transport != t) continue;
         while (next_index(task, &index)) {
             if (!build(task, index, body)) continue;
-            *mail = (struct mail){task, index, needs_utf8(task, index)};
+            *mail = (struct mail){task, index, needs_utf8(task, index), clock_boot_us()};
             task->held++;
             return true;
         }
@@ -175,6 +176,7 @@ bool sender_gave_up(const struct mail *mail)
 void sender_done(const struct mail *mail, const struct outcome *outcome)
 {
     mail->task->held--;
+    METRICS_OBSERVE(dialogue, clock_boot_us() - mail->taken_us);
     record(mail->task, mail->index, outcome);
 }
 

@@ -23,8 +23,9 @@ struct watch {
 /* A mail that a transport has taken and not yet told about. */
 struct mail {
     struct task *task;
-    uint32_t index; /* in the job's message */
-    bool utf8;      /* an address of its envelope or header needs SMTPUTF8 */
+    uint32_t index;   /* in the job's message */
+    bool utf8;        /* an address of its envelope or header needs SMTPUTF8 */
+    int64_t taken_us; /* CLOCK_BOOTTIME */
 };
 
 struct transport {

@@ -40,6 +40,7 @@ struct conn {
     bool tls; /* bytes may be held where epoll sees none */
     struct smtp_offers offers;
     bool want_write;
+    int64_t opened_us;   /* when connecting began */
     int64_t deadline_us; /* 0 = none */
     int64_t idle_since_us;
     size_t out_pos;
@@ -157,6 +158,7 @@ static void open_conn(struct smtp_transport *t, struct conn *c)
     }
     set_tls(c->easy, s);
     c->state = CONN_CONNECTING;
+    c->opened_us = clock_boot_us();
     t->n_connecting++;
     curl_loop_add(t->curl, c->easy);
 }
@@ -335,6 +337,7 @@ static void on_connected(void *private, CURLcode result)
     t->n_open++;
     METRICS_ADD(connections_open, 1);
     METRICS_ADD(connections_opened, 1);
+    METRICS_OBSERVE(connect, clock_boot_us() - c->opened_us);
     c->out_pos = 0;
     c->deadline_us = c->idle_since_us = 0;
     c->want_write = false;

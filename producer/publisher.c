@@ -178,17 +178,21 @@ static bool window_full(const struct publisher *p, size_t len)
 struct err publisher_put(struct publisher *p, uint32_t chunk, uint32_t attempt, const void *body,
                          size_t len)
 {
-    char id[CHUNK_MESSAGE_ID_SIZE];
+    char id[CHUNK_MESSAGE_ID_SIZE], now[24];
+    struct broker_header published = {BROKER_HEADER_PUBLISHED, now};
     struct broker_message message = {
         .message_id = chunk_message_id(id, p->run, chunk, attempt),
         .exchange = BROKER_EXCHANGE,
         .routing_key = p->content->lane,
         .body = body,
         .body_len = len,
+        .headers = &published,
+        .n_headers = 1,
     };
     for (;;) {
         uint64_t tag;
         while (window_full(p, len)) TRY(wait_a_little(p));
+        snprintf(now, sizeof now, "%" PRId64, clock_utc_us());
         struct err e = broker_publish(p->broker, &message, &tag);
         if (!e.code) {
             p->flights[p->n_flights++] = (struct publisher_flight){tag, chunk, attempt, len};

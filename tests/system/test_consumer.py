@@ -3,6 +3,7 @@ that are no good, copies of messages, and a start that cannot succeed."""
 
 import json
 import unittest
+import urllib.request
 
 import side_by_side
 from harness import Stage, free_port, wait_until
@@ -102,6 +103,27 @@ class ConsumerTest(unittest.TestCase):
             stage.start_consumer()
             stage.wait_quiet(run)
             self.assert_exact(stage, run, smtp, sent=200)
+
+    def test_metrics_count_how_long_things_take(self):
+        port = free_port()
+        with Stage(recipients=60, campaign={"audience": {"chunk": 20}}) as stage:
+            stage.start_fakesmtp(delay_ms=30)
+            run = stage.produce()
+            stage.start_consumer(env={"MAILFLOCK_WORKER_LISTEN": f"127.0.0.1:{port}"})
+            stage.wait_quiet(run)
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as answer:
+                page = answer.read().decode()
+        sample = {}
+        for line in page.splitlines():
+            if line.startswith("mailflock_"):
+                name, value = line.split(" ")
+                sample[name] = float(value)
+        self.assertEqual(sample["mailflock_queue_wait_seconds_count"], 3, page)
+        self.assertEqual(sample["mailflock_dialogue_seconds_count"], 60)
+        self.assertGreater(sample["mailflock_connect_seconds_count"], 0)
+        self.assertGreater(sample["mailflock_commit_seconds_count"], 0)
+        self.assertEqual(sample['mailflock_dialogue_seconds_bucket{le="0.02"}'], 0, "30 ms each")
+        self.assertGreaterEqual(sample["mailflock_dialogue_seconds_sum"], 60 * 0.03)
 
     def test_a_stop_without_work_is_quick(self):
         with Stage(recipients=1) as stage:

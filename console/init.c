@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "common/campaign.h"
+#include "common/durability.h"
 #include "common/log.h"
 #include "common/schema.h"
 #include "common/start.h"
@@ -56,6 +57,7 @@ static struct err init_schema(struct console *c)
         printf("schema: %d migration%s applied\n", applied, applied == 1 ? "" : "s");
     else
         puts("schema: up to date");
+    durability_warn(c->db);
     return err_none();
 }
 

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "common/chunk.h"
+#include "common/durability.h"
 #include "common/log.h"
 #include "common/schema.h"
 #include "common/start.h"
@@ -104,6 +105,7 @@ static int run(const struct settings *settings)
         db_close(db);
         return complain(&e);
     }
+    durability_warn(db);
     METRICS_SET(database_connected, true);
     METRICS_SET(broker_connected, true);
     int signals = block_signals(); /* before any thread, that of the metrics too: they inherit it */

@@ -101,7 +101,7 @@ TEXT
 # ---- MariaDB
 
 start_mariadb() {
-    local home=$STATE/mariadb as=() socket
+    local home=$STATE/mariadb as=() socket options
     need_port "$PORT_MARIADB" mariadb
     socket=$(mariadb_socket)
     mkdir -p "$home/tmp" "$(dirname -- "$socket")"
@@ -121,11 +121,12 @@ CREATE USER IF NOT EXISTS mailflock@localhost IDENTIFIED BY 'mailflock';
 GRANT ALL PRIVILEGES ON `mailflock%`.* TO mailflock@'127.0.0.1';
 GRANT ALL PRIVILEGES ON `mailflock%`.* TO mailflock@localhost;
 TEXT
+    read -ra options <<<"${MF_MARIADB_OPTIONS-}" # of tests that want another server
     detach mariadb mariadbd --no-defaults "${as[@]}" --datadir="$home/data" --socket="$socket" \
         --port="$PORT_MARIADB" --bind-address=127.0.0.1 --pid-file="$home/pid" --tmpdir="$home/tmp" \
         --init-file="$home/init.sql" --skip-name-resolve --skip-log-bin \
         --character-set-server=utf8mb4 --max-connections=300 \
-        --innodb-buffer-pool-size=256M --innodb-flush-log-at-trx-commit=1
+        --innodb-buffer-pool-size=256M --innodb-flush-log-at-trx-commit=1 "${options[@]}"
 }
 
 ready_mariadb() {

@@ -21,7 +21,8 @@ GUARD = 'read -r _; "$1/dev" clean >/dev/null 2>&1; rm -rf -- "$1"'
 
 
 class Services:
-    def __init__(self):
+    def __init__(self, mariadb_options=""):
+        self._mariadb_options = mariadb_options
         self.dir = tempfile.mkdtemp(prefix="mailflock-services-")
         shutil.copy(os.path.join(ROOT, "dev"), self.dir)
         shutil.copytree(os.path.join(ROOT, "dev.d"), os.path.join(self.dir, "dev.d"))
@@ -38,6 +39,7 @@ class Services:
         """./dev ARGS in the copy; returns what it printed."""
         env = {k: v for k, v in os.environ.items()
                if not k.startswith(("MAILFLOCK_", "RABBITMQ_", "ERL_"))}
+        env["MF_MARIADB_OPTIONS"] = self._mariadb_options
         done = subprocess.run([os.path.join(self.dir, "dev"), *args], stdin=subprocess.DEVNULL,
                               stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=150,
                               env=env)
@@ -91,5 +93,6 @@ class Services:
         self._guard.wait(120)
 
 
-def start():
-    return Services()
+def start(**options):
+    """mariadb_options: more options of mariadbd, as one text."""
+    return Services(**options)

@@ -5,7 +5,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 
 #include "common/audience_sql.h"
 #include "common/chunk.h"
@@ -19,6 +18,7 @@ enum {
     ROW_BYTES = 96,          /* about what it needs for a row, */
     CELL_BYTES = 16,         /* and for each cell, beside its text */
     SQL_MAX = 8 * 1024 * 1024,
+    CANNOT_WRITE = 1792, /* ER_CANT_EXECUTE_IN_READ_ONLY_TRANSACTION of both servers */
 };
 
 struct audience {
@@ -45,7 +45,8 @@ static const char START_INT[] = "-9223372036854775808", START_TEXT[] = "''",
 
 static struct err wrong(const struct audience *a, struct err e)
 {
-    return err_wrap(e, "%s: audience.sql", a->file);
+    bool writes = e.code == ERR_DB && e.native == CANNOT_WRITE;
+    return err_wrap(e, "%s: audience.sql%s", a->file, writes ? " writes, and may only read" : "");
 }
 
 /* Makes the statement: the campaign's SELECT between head and tail. */
@@ -70,40 +71,34 @@ static struct err query(struct audience *a, struct db_result **out)
 
 /* ---- what the SELECT gives */
 
-static struct err lacks_column(const struct audience *a, const char *name)
+static struct err lacks_column(const struct audience *a, const char *key, const char *name)
 {
     struct buf names;
     buf_init(&names, 256);
     for (unsigned i = 0; i < a->shape.n; i++)
         buf_append_format(&names, "%s%.64s", i ? ", " : "", a->columns[i].name);
-    struct err e =
-        err_make(ERR_CONFIG, 0, "%s: audience.sql: there is no column '%s'; its columns are: %s",
-                 a->file, name, buf_text(&names));
+    struct err e = err_make(ERR_CONFIG, 0, "%s: %s: there is no column '%s'; its columns are: %s",
+                            a->file, key, name, buf_text(&names));
     buf_fini(&names);
     return e;
 }
 
-static struct err find_column(const struct audience *a, const char *name, unsigned *at)
+static struct err find_column(const struct audience *a, const char *key, const char *name,
+                              unsigned *at)
 {
     for (unsigned i = 0; i < a->shape.n; i++) {
         *at = i;
         if (strcmp(a->columns[i].name, name) == 0) return err_none();
     }
-    return lacks_column(a, name);
+    return lacks_column(a, key, name);
 }
 
 static struct err check_columns(struct audience *a)
 {
-    for (unsigned i = 0; i < a->shape.n; i++)
-        for (unsigned k = 0; k < i; k++)
-            if (strcasecmp(a->columns[i].name, a->columns[k].name) == 0)
-                return err_make(ERR_CONFIG, 0,
-                                "%s: audience.sql: there are two columns '%s'; rename one with AS",
-                                a->file, a->columns[i].name);
-    TRY(find_column(a, "id", &a->shape.id));
-    TRY(find_column(a, "email", &a->shape.email));
+    TRY(find_column(a, "audience.sql", "id", &a->shape.id));
+    TRY(find_column(a, "audience.sql", "email", &a->shape.email));
     enum db_kind kind = a->columns[a->shape.id].kind;
-    if (kind == DB_KIND_DECIMAL || kind == DB_KIND_JSON)
+    if (kind == DB_KIND_DECIMAL || kind == DB_KIND_JSON || kind == DB_KIND_BIT)
         return err_make(ERR_CONFIG, 0,
                         "%s: audience.sql: the column 'id' must be an integer or a text; CAST it",
                         a->file);
@@ -122,22 +117,31 @@ static void copy_columns(struct audience *a, const struct db_result *r)
     a->shape.items = a->columns;
 }
 
-/* The columns, and that the SELECT can stand in FROM (...), which reading a range again needs. */
-static struct err describe(struct audience *a)
+static struct err call_json(struct audience *a, const struct audience_spec *spec)
+{
+    unsigned at = 0;
+    for (size_t i = 0; i < spec->n_json; i++) {
+        TRY(find_column(a, "audience.json", spec->json[i], &at));
+        a->columns[at].kind = DB_KIND_JSON;
+    }
+    return err_none();
+}
+
+/* The columns, and that the SELECT can stand in FROM (...), which reading a range again needs. The
+ * latter comes first: the server takes nothing there but what reads. */
+static struct err describe(struct audience *a, const struct audience_spec *spec)
 {
     struct db_result *r;
-    struct err e = audience_sql_check(a->sql);
-    if (e.code) return err_wrap(e, "%s", a->file);
-    make_statement(a, "", "NULL", 0);
-    TRY(query(a, &r));
-    copy_columns(a, r);
-    db_result_free(r);
-    TRY(check_columns(a));
     make_statement(a, DERIVED_HEAD, "NULL", 0);
     buf_append_text(&a->statement, DERIVED_TAIL);
     TRY(query(a, &r));
     db_result_free(r);
-    return err_none();
+    make_statement(a, "", "NULL", 0);
+    TRY(query(a, &r));
+    copy_columns(a, r);
+    db_result_free(r);
+    TRY(call_json(a, spec));
+    return check_columns(a);
 }
 
 static struct err has_rows_after(struct audience *a, const char *start, bool *has)
@@ -165,13 +169,13 @@ static struct err find_start(struct audience *a)
 
 /* ---- opening and closing */
 
-static struct err open_with(struct audience *a, int64_t scheduled_s)
+static struct err open_with(struct audience *a, const struct audience_spec *spec)
 {
     char iso[CLOCK_ISO_SIZE];
-    clock_iso_format(scheduled_s, iso);
+    clock_iso_format(spec->scheduled_s, iso);
     snprintf(a->scheduled_at, sizeof a->scheduled_at, "'%.10s %.8s'", iso, iso + 11);
     TRY(db_exec_text(a->db, "SET SESSION TRANSACTION READ ONLY", NULL));
-    TRY(describe(a));
+    TRY(describe(a, spec));
     id_order_init(&a->order, a->columns[a->shape.id].kind == DB_KIND_INT);
     TRY(find_start(a));
     return audience_seek(a, NULL);
@@ -187,7 +191,7 @@ struct err audience_open(struct audience **out, struct db *db, const struct audi
     a->page_rows = PAGE_ROWS_FIRST;
     buf_init(&a->after, 4 * CHUNK_ID_MAX);
     buf_init(&a->statement, SQL_MAX);
-    struct err e = open_with(a, spec->scheduled_s);
+    struct err e = open_with(a, spec);
     if (e.code)
         audience_close(a);
     else

@@ -14,15 +14,17 @@
 struct audience;
 
 struct audience_spec {
-    const char *file; /* the campaign's, for errors */
-    const char *sql;
-    int64_t scheduled_s; /* :scheduled_at, UTC */
+    const char *file;        /* the campaign's, for errors */
+    const char *sql;         /* audience_sql_problem has none */
+    int64_t scheduled_s;     /* :scheduled_at, UTC */
+    const char *const *json; /* columns to be taken as JSON although the database says otherwise */
+    size_t n_json;
 };
 
 /* audience_open: takes db (a connection for nothing else; read-only from now on), also on failure.
- * Runs the SELECT without rows: ERR_CONFIG with the file's name and the server's words where it
- * fails, lacks id or email, names a column twice, or has an id that is neither integer nor text.
- * spec is copied. */
+ * Runs the SELECT without rows: an error with the file's name and the server's words where that
+ * fails or would write; ERR_CONFIG where it lacks id, email or one of spec->json, or has an id that
+ * is neither integer nor text. spec is copied. */
 struct err audience_open(struct audience **out, struct db *db,
                          const struct audience_spec *spec) MUST_CHECK;
 void audience_close(struct audience *a);

@@ -5,16 +5,18 @@
 #include <stddef.h>
 
 #include "common/buf.h"
-#include "common/err.h"
 
 /* What takes the placeholders' places, each as an SQL literal. */
 struct audience_values {
     const char *after, *limit, *scheduled_at;
 };
 
-/* audience_sql_check: ERR_CONFIG where :after or :limit is missing outside quotes and comments, or
- * a quote or comment is left open. */
-struct err audience_sql_check(const char *sql) MUST_CHECK;
+/* audience_sql_problem: NULL, or a static reason ("must be ...") why this cannot be an audience: it
+ * is no single SELECT, would write to a file or variable or lock rows (a read-only transaction does
+ * not forbid all of that), lacks :after, :limit or ORDER BY outside quotes and comments, has a
+ * comment that the server executes, or leaves a quote or comment open. Whether it is right is the
+ * server's to say. */
+const char *audience_sql_problem(const char *sql);
 
 /* audience_sql_fill: appends the statement with :after, :limit and :scheduled_at replaced, except
  * inside quotes (' " `) and comments (--, #, slash-star); blanks and semicolons at its end are left

@@ -7,9 +7,9 @@
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <strings.h>
 
 #include "common/address.h"
+#include "common/audience_sql.h"
 
 enum { SECOND = 1000, MINUTE = 60 * SECOND, HOUR = 60 * MINUTE, DAY = 24 * HOUR };
 enum { HEADER_MAX = 900 }; /* a header value must stay below a line's 998 octets (RFC 5322) */
@@ -23,7 +23,12 @@ static const struct conf_key keys[] = {
      NULL,
      "The SELECT that yields the recipients, a page at a time: columns `id` and `email`, and one "
      "for each variable of the templates. It uses `:after` (the last id of the page before) and "
-     "`:limit`, and is ordered by the id."},
+     "`:limit`, may use `:scheduled_at`, and is ordered by the id. It can only read."},
+    {"audience.database", CONF_TEXT, 0, AT(audience.database), "", 0, 64, NULL, NULL,
+     "Where the SELECT runs: a name of `databases` in the settings, such as a read replica; empty: "
+     "in the ledger's database."},
+    {"audience.json", CONF_TEXT_LIST, 0, AT(audience.json), "", 1, 64, NULL, NULL,
+     "Columns whose text is JSON although the database does not call them so."},
     {"audience.chunk", CONF_INT, 0, AT(audience.chunk_size), "500", 1, 1000, NULL, NULL,
      "Recipients in one chunk: what travels as one message and is claimed by one worker."},
     {"content.from", CONF_TEXT, CONF_REQUIRED, AT(content.from), NULL, 1, HEADER_MAX, NULL, NULL,
@@ -71,40 +76,34 @@ struct reading {
 
 #define WRONG(r, path, ...) conf_error((r)->file, &table, path, __VA_ARGS__)
 
-static bool is_word(char c)
+/* The first field of each is its name. */
+static void list_names(const struct conf_groups *groups, size_t size, struct buf *out)
 {
-    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_';
+    for (size_t i = 0; i < groups->count; i++)
+        buf_append_format(out, "%s%s", i ? ", " : "", *(char **)((char *)groups->items + i * size));
+    if (groups->count == 0) buf_append_text(out, "none");
 }
 
-static bool has_parameter(const char *sql, const char *name)
+static struct err not_among(const struct reading *r, const char *path, const char *name,
+                            const struct conf_groups *groups, size_t size)
 {
-    size_t len = strlen(name);
-    for (const char *p = sql; (p = strstr(p, name)); p += len)
-        if (!is_word(p[len])) return true;
-    return false;
+    struct buf known;
+    buf_init(&known, 200);
+    list_names(groups, size, &known);
+    struct err e = WRONG(r, path, "'%s' is not among those of the settings; there is: %s", name,
+                         buf_text(&known));
+    buf_fini(&known);
+    return e;
 }
 
-static bool has_order_by(const char *sql)
+static struct err check_audience(const struct reading *r)
 {
-    for (const char *p = sql; (p = strcasestr(p, "order")); p += 5) {
-        size_t blanks = strspn(p + 5, " \t\r\n");
-        if (blanks && strncasecmp(p + 5 + blanks, "by", 2) == 0 && !is_word(p[7 + blanks]) &&
-            (p == sql || !is_word(p[-1])))
-            return true;
-    }
-    return false;
-}
-
-static struct err check_sql(const struct reading *r)
-{
-    const char *sql = r->campaign->audience.sql, *path = "audience.sql";
-    if (!has_parameter(sql, ":after"))
-        return WRONG(r, path, "must use :after, as in WHERE id > :after, to read page by page");
-    if (!has_parameter(sql, ":limit"))
-        return WRONG(r, path, "must use :limit, as in LIMIT :limit, to read page by page");
-    if (!has_order_by(sql))
-        return WRONG(r, path, "must have ORDER BY id, so that each page follows the one before");
-    return err_none();
+    const struct campaign *c = r->campaign;
+    const char *problem = audience_sql_problem(c->audience.sql), *database = c->audience.database;
+    if (problem) return WRONG(r, "audience.sql", "%s", problem);
+    if (settings_find_database(r->settings, database)) return err_none();
+    return not_among(r, "audience.database", database, &r->settings->databases,
+                     sizeof(struct settings_audience_database));
 }
 
 static struct err check_mailbox(const struct reading *r, const char *path, const char *text)
@@ -129,28 +128,13 @@ static struct err check_content(const struct reading *r)
     return err_none();
 }
 
-static void list_transports(const struct settings *settings, struct buf *out)
-{
-    const struct settings_transport *t = settings->transports.items;
-    for (size_t i = 0; i < settings->transports.count; i++)
-        buf_append_format(out, "%s%s", i ? ", " : "", t[i].name);
-    if (settings->transports.count == 0) buf_append_text(out, "none");
-}
-
 static struct err check_delivery(const struct reading *r)
 {
     const struct campaign *c = r->campaign;
     const char *name = c->delivery.transport;
-    if (!settings_find_transport(r->settings, name)) {
-        struct buf known;
-        buf_init(&known, 200);
-        list_transports(r->settings, &known);
-        struct err e = WRONG(r, "delivery.transport",
-                             "'%s' is not among the transports of the settings; there is: %s", name,
-                             buf_text(&known));
-        buf_fini(&known);
-        return e;
-    }
+    if (!settings_find_transport(r->settings, name))
+        return not_among(r, "delivery.transport", name, &r->settings->transports,
+                         sizeof(struct settings_transport));
     if (c->delivery.delays.count == 0)
         return WRONG(r, "delivery.retry.delays", "must hold at least one duration");
     for (size_t i = 0; i < c->delivery.delays.count; i++)
@@ -225,7 +209,7 @@ out:
 static struct err complete(const struct reading *r)
 {
     struct campaign *c = r->campaign;
-    TRY(check_sql(r));
+    TRY(check_audience(r));
     TRY(check_content(r));
     TRY(check_delivery(r));
     TRY(load_template(r, "content.text", c->content.text_file, &c->content.text,

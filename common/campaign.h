@@ -22,8 +22,10 @@ enum campaign_on_crash {
 struct campaign {
     char *name; /* the file's name; [a-z0-9-]{1,64} */
     struct {
-        char *sql;      /* names :after and :limit, has ORDER BY */
-        int chunk_size; /* recipients in one chunk */
+        char *sql;              /* audience_sql_problem has none */
+        char *database;         /* exists in the settings; "" = the ledger's */
+        struct conf_texts json; /* columns to be taken as JSON */
+        int chunk_size;         /* recipients in one chunk */
     } audience;
     struct {
         char *from, *reply_to, *to_name, *subject, *list_unsubscribe;

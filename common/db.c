@@ -256,6 +256,19 @@ unsigned db_columns(const struct db_result *r)
     return r->n_fields;
 }
 
+/* MariaDB's JSON is a LONGTEXT with a CHECK; its protocol says of such columns, and of what its
+ * JSON functions give, that their format is json (MDEV-17832). MySQL has a type of its own. */
+static bool is_json(const MYSQL_FIELD *f)
+{
+#ifdef MARIADB_FIELD_ATTR_LAST
+    MARIADB_CONST_STRING format = {NULL, 0};
+    if (mariadb_field_attr(&format, f, MARIADB_FIELD_ATTR_FORMAT_NAME) == 0 && format.length == 4 &&
+        memcmp(format.str, "json", 4) == 0)
+        return true;
+#endif
+    return f->type == MYSQL_TYPE_JSON;
+}
+
 struct db_column db_column(const struct db_result *r, unsigned column)
 {
     const MYSQL_FIELD *f = &r->fields[column];
@@ -275,8 +288,8 @@ struct db_column db_column(const struct db_result *r, unsigned column)
     case MYSQL_TYPE_DOUBLE:
         c.kind = DB_KIND_DECIMAL;
         break;
-    case MYSQL_TYPE_JSON:
-        c.kind = DB_KIND_JSON;
+    case MYSQL_TYPE_BIT:
+        c.kind = DB_KIND_BIT;
         break;
     case MYSQL_TYPE_TINY_BLOB:
     case MYSQL_TYPE_MEDIUM_BLOB:
@@ -289,6 +302,7 @@ struct db_column db_column(const struct db_result *r, unsigned column)
     default:
         break;
     }
+    if (is_json(f)) c.kind = DB_KIND_JSON;
     return c;
 }
 

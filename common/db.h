@@ -1,5 +1,5 @@
 /* The database: connections, statements and results over the MySQL client library. This is the only
- * module that knows it, and it uses nothing that only MariaDB has. A struct db belongs to one
+ * module that knows it, and nothing that only MariaDB has is needed. A struct db belongs to one
  * thread.
  *
  * Every session: utf8mb4, UTC, strict mode, READ COMMITTED, no auto-reconnect (session state such
@@ -54,7 +54,14 @@ struct err db_execf(struct db *db, uint64_t *matched, const char *format, ...) M
 uint64_t db_last_id(const struct db *db); /* of the last AUTO_INCREMENT insert */
 
 /* A column of a result. */
-enum db_kind { DB_KIND_INT, DB_KIND_DECIMAL, DB_KIND_TEXT, DB_KIND_JSON, DB_KIND_BYTES };
+enum db_kind {
+    DB_KIND_INT,
+    DB_KIND_DECIMAL,
+    DB_KIND_TEXT,
+    DB_KIND_JSON,
+    DB_KIND_BYTES,
+    DB_KIND_BIT, /* at most 8 bytes, the highest first */
+};
 struct db_column {
     const char *name; /* borrowed from the result */
     enum db_kind kind;

@@ -46,6 +46,16 @@ static bool write_json(struct buf *body, struct db_cell cell)
     return valid;
 }
 
+static void write_bits(struct buf *body, struct db_cell cell)
+{
+    unsigned long long value = 0;
+    for (size_t i = 0; i < cell.len; i++) value = value << 8 | (unsigned char)cell.text[i];
+    bool is_number = value < 1ULL << 53;
+    if (!is_number) buf_append_char(body, '"');
+    buf_append_u64(body, value);
+    if (!is_number) buf_append_char(body, '"');
+}
+
 /* Appends one variable; else the reason why it cannot be one. */
 static const char *write_value(struct buf *body, enum db_kind kind, struct db_cell cell)
 {
@@ -53,6 +63,8 @@ static const char *write_value(struct buf *body, enum db_kind kind, struct db_ce
         buf_append(body, "null", 4);
     } else if (kind == DB_KIND_INT && is_json_integer(cell)) {
         buf_append(body, cell.text, cell.len);
+    } else if (kind == DB_KIND_BIT) {
+        write_bits(body, cell);
     } else if (kind == DB_KIND_JSON) {
         if (!write_json(body, cell)) return "is not JSON, or is nested too deep";
     } else if (!chunk_write_text(body, cell.text, cell.len)) {

@@ -50,7 +50,76 @@ static const struct conf_table transport_table = {transport_keys,
                                                   sizeof transport_keys / sizeof *transport_keys,
                                                   sizeof(struct settings_transport), true};
 
-#define AT(field) offsetof(struct settings, field)
+/* The ledger's database and those of audiences have the same keys. */
+#define DATABASE_KEYS(prefix, at)                                                                  \
+    {prefix "host",                                                                                \
+     CONF_TEXT,                                                                                    \
+     0,                                                                                            \
+     at(host),                                                                                     \
+     "127.0.0.1",                                                                                  \
+     1,                                                                                            \
+     255,                                                                                          \
+     NULL,                                                                                         \
+     NULL,                                                                                         \
+     "The host of MySQL or MariaDB."},                                                             \
+        {prefix "port", CONF_INT, 0, at(port), "3306", 1, 65535, NULL, NULL, "Its port."},         \
+        {prefix "socket",                                                                          \
+         CONF_TEXT,                                                                                \
+         0,                                                                                        \
+         at(socket),                                                                               \
+         "",                                                                                       \
+         0,                                                                                        \
+         107,                                                                                      \
+         NULL,                                                                                     \
+         NULL,                                                                                     \
+         "The path of a Unix socket, used instead of host and port when given."},                  \
+        {prefix "name",                                                                            \
+         CONF_TEXT,                                                                                \
+         0,                                                                                        \
+         at(name),                                                                                 \
+         "mailflock",                                                                              \
+         1,                                                                                        \
+         64,                                                                                       \
+         NULL,                                                                                     \
+         NULL,                                                                                     \
+         "The database's name: in `database` that of the ledger, which is also where audiences "   \
+         "are read unless a campaign says otherwise."},                                            \
+        {prefix "user", CONF_TEXT, 0, at(user), "mailflock", 1, 80, NULL, NULL, "The account."},   \
+        {prefix "password", CONF_TEXT, CONF_SECRET, at(password), "", 0, 0, NULL, NULL,            \
+         "Its password."},                                                                         \
+        {prefix "tls",                                                                             \
+         CONF_BOOL,                                                                                \
+         0,                                                                                        \
+         at(tls),                                                                                  \
+         "false",                                                                                  \
+         0,                                                                                        \
+         0,                                                                                        \
+         NULL,                                                                                     \
+         NULL,                                                                                     \
+         "Use TLS and check the server's certificate."},                                           \
+        {prefix "ca_file",                                                                         \
+         CONF_TEXT,                                                                                \
+         0,                                                                                        \
+         at(ca_file),                                                                              \
+         "",                                                                                       \
+         0,                                                                                        \
+         0,                                                                                        \
+         NULL,                                                                                     \
+         NULL,                                                                                     \
+         "Certificates to trust, PEM; empty: the system's."},                                      \
+    {                                                                                              \
+        prefix "connect_timeout", CONF_DURATION, 0, at(connect_timeout_ms), "10s", SECOND,         \
+            5 * MINUTE, NULL, NULL, "For one attempt to connect."                                  \
+    }
+
+#define AT_NAMED(field) offsetof(struct settings_audience_database, at.field)
+static const struct conf_key database_keys[] = {DATABASE_KEYS("", AT_NAMED)};
+static const struct conf_table database_table = {database_keys,
+                                                 sizeof database_keys / sizeof *database_keys,
+                                                 sizeof(struct settings_audience_database), true};
+
+#define AT(field)          offsetof(struct settings, field)
+#define AT_DATABASE(field) offsetof(struct settings, database.field)
 static const struct conf_key keys[] = {
     {"broker.host", CONF_TEXT, 0, AT(broker.host), "127.0.0.1", 1, 255, NULL, NULL,
      "RabbitMQ's host."},
@@ -70,23 +139,9 @@ static const struct conf_key keys[] = {
      NULL, NULL, "A broker silent for twice as long counts as gone. Whole seconds."},
     {"broker.connect_timeout", CONF_DURATION, 0, AT(broker.connect_timeout_ms), "10s", SECOND,
      5 * MINUTE, NULL, NULL, "For one attempt to connect."},
-    {"database.host", CONF_TEXT, 0, AT(database.host), "127.0.0.1", 1, 255, NULL, NULL,
-     "The host of MySQL or MariaDB."},
-    {"database.port", CONF_INT, 0, AT(database.port), "3306", 1, 65535, NULL, NULL, "Its port."},
-    {"database.socket", CONF_TEXT, 0, AT(database.socket), "", 0, 107, NULL, NULL,
-     "The path of a Unix socket, used instead of host and port when given."},
-    {"database.name", CONF_TEXT, 0, AT(database.name), "mailflock", 1, 64, NULL, NULL,
-     "The database that holds the ledger and the audience."},
-    {"database.user", CONF_TEXT, 0, AT(database.user), "mailflock", 1, 80, NULL, NULL,
-     "The account."},
-    {"database.password", CONF_TEXT, CONF_SECRET, AT(database.password), "", 0, 0, NULL, NULL,
-     "Its password."},
-    {"database.tls", CONF_BOOL, 0, AT(database.tls), "false", 0, 0, NULL, NULL,
-     "Use TLS and check the server's certificate."},
-    {"database.ca_file", CONF_TEXT, 0, AT(database.ca_file), "", 0, 0, NULL, NULL,
-     "Certificates to trust, PEM; empty: the system's."},
-    {"database.connect_timeout", CONF_DURATION, 0, AT(database.connect_timeout_ms), "10s", SECOND,
-     5 * MINUTE, NULL, NULL, "For one attempt to connect."},
+    DATABASE_KEYS("database.", AT_DATABASE),
+    {"databases", CONF_GROUPS, 0, AT(databases), NULL, 0, 0, NULL, &database_table,
+     "Named databases."},
     {"start_limit", CONF_DURATION, 0, AT(start_limit_ms), "60s", 0, HOUR, NULL, NULL,
      "How long a program tries to reach broker and database at its start before it gives up; `0s`: "
      "one attempt."},
@@ -223,6 +278,16 @@ const struct settings_transport *settings_find_transport(const struct settings *
     const struct settings_transport *transports = settings->transports.items;
     for (size_t i = 0; i < settings->transports.count; i++)
         if (strcmp(transports[i].name, name) == 0) return &transports[i];
+    return NULL;
+}
+
+const struct settings_database *settings_find_database(const struct settings *settings,
+                                                       const char *name)
+{
+    const struct settings_audience_database *databases = settings->databases.items;
+    if (!*name) return &settings->database;
+    for (size_t i = 0; i < settings->databases.count; i++)
+        if (strcmp(databases[i].name, name) == 0) return &databases[i].at;
     return NULL;
 }
 

@@ -31,6 +31,12 @@ struct settings_database {
     int64_t connect_timeout_ms;
 };
 
+/* One that only campaigns' audiences are read from. */
+struct settings_audience_database {
+    char *name; /* the group's name; [a-z][a-z0-9-]* */
+    struct settings_database at;
+};
+
 struct settings_worker {
     char *name;   /* "" = hostname-pid; the caller makes that up */
     char *lane;   /* "bulk" or "fast" */
@@ -60,7 +66,8 @@ struct settings_transport {
 
 struct settings {
     struct settings_broker broker;
-    struct settings_database database;
+    struct settings_database database; /* the ledger's */
+    struct conf_groups databases;      /* of struct settings_audience_database */
     int64_t start_limit_ms; /* how long a program tries to reach broker and database at start */
     struct {
         int level;  /* enum log_level */
@@ -85,6 +92,10 @@ void settings_free(struct settings *settings);
 /* settings_find_transport: borrows; NULL where there is none of that name. */
 const struct settings_transport *settings_find_transport(const struct settings *settings,
                                                          const char *name);
+
+/* settings_find_database: borrows; "" is the ledger's; NULL where there is none of that name. */
+const struct settings_database *settings_find_database(const struct settings *settings,
+                                                       const char *name);
 
 /* settings_help: every key, for --help-config or docs/configuration.md. Check out at the end. */
 void settings_help(struct buf *out, enum conf_help form);

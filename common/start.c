@@ -7,9 +7,8 @@
 
 enum { BACKOFF_BASE_MS = 100, BACKOFF_MAX_MS = 3000, RELEASE_DELAY_S = 1, WAIT_DELAY_S = 15 };
 
-struct db_config start_db_config(const struct settings *settings, const char *program)
+struct db_config start_db_config_at(const struct settings_database *d, const char *program)
 {
-    const struct settings_database *d = &settings->database;
     return (struct db_config){
         .host = d->host,
         .socket = d->socket,
@@ -25,6 +24,11 @@ struct db_config start_db_config(const struct settings *settings, const char *pr
         .lock_wait_s = 3,
         .program = program,
     };
+}
+
+struct db_config start_db_config(const struct settings *settings, const char *program)
+{
+    return start_db_config_at(&settings->database, program);
 }
 
 struct broker_config start_broker_config(const struct settings *settings, const char *name)

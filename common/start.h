@@ -7,8 +7,10 @@
 #include "common/err.h"
 #include "common/settings.h"
 
-/* start_db_config: the settings as db.h wants them; the texts stay borrowed from settings. */
+/* start_db_config: the ledger's database as db.h wants it; start_db_config_at: another one. The
+ * texts stay borrowed. */
 struct db_config start_db_config(const struct settings *settings, const char *program);
+struct db_config start_db_config_at(const struct settings_database *d, const char *program);
 
 /* start_db, start_broker: connect, trying again with jittered backoff until settings.start_limit
  * has passed since the first try; what waiting cannot mend (a wrong password) fails at once. Each

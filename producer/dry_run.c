@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/campaign_audience.h"
 #include "common/campaign_content.h"
 #include "common/clock.h"
 #include "common/start.h"
@@ -112,7 +113,7 @@ static struct err steps(struct dry *dry, struct buf *out)
     struct content content = campaign_content(&dry->campaign);
     TRY(campaign_content_compile(&content, NULL, NULL, &dry->message));
     TRY(find_time(dry));
-    TRY(run_open_audience(settings, &dry->campaign, dry->scheduled_s, &dry->audience));
+    TRY(campaign_audience_start(settings, &dry->campaign, dry->scheduled_s, &dry->audience));
     struct count count = {0};
     TRY(read_all(dry, &count, out));
     char iso[CLOCK_ISO_SIZE];

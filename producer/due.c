@@ -5,6 +5,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 
+#include "common/campaign_audience.h"
 #include "common/campaign_content.h"
 #include "common/clock.h"
 #include "common/log.h"
@@ -71,7 +72,7 @@ static struct err work(struct visit *v, struct buf *out)
     char iso[CLOCK_ISO_SIZE];
     uint64_t overdue = 0;
     TRY(campaign_content_load(v->settings, v->row.campaign, &v->campaign));
-    TRY(run_open_audience(v->settings, &v->campaign, v->row.scheduled_s, &v->audience));
+    TRY(campaign_audience_start(v->settings, &v->campaign, v->row.scheduled_s, &v->audience));
     TRY(publisher_open(&v->publisher, v->settings, v->control, &v->row.content));
     v->publisher.run = v->row.id;
     finish_cancelled(v);

@@ -3,10 +3,10 @@
 #include "producer/run.h"
 
 #include <inttypes.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/campaign_audience.h"
 #include "common/campaign_content.h"
 #include "common/clock.h"
 #include "common/log.h"
@@ -16,10 +16,7 @@
 #include "producer/run_row.h"
 #include "producer/stop.h"
 
-enum {
-    AUDIENCE_TIMEOUT_MS = 600 * 1000, /* for one page */
-    CONTROL_TIMEOUT_S = 900, /* a producer whose host died keeps its lock that long, no longer */
-};
+enum { CONTROL_TIMEOUT_S = 900 }; /* a producer whose host died keeps its lock no longer */
 
 struct run {
     const struct run_request *request;
@@ -41,19 +38,6 @@ struct err run_open_control(const struct settings *settings, struct db **out)
     db_close(*out);
     *out = NULL;
     return e;
-}
-
-struct err run_open_audience(const struct settings *settings, const struct campaign *campaign,
-                             int64_t scheduled_s, struct audience **out)
-{
-    char file[512];
-    struct db *db;
-    struct db_config config = start_db_config(settings, "mailflock-producer audience");
-    config.io_timeout_ms = AUDIENCE_TIMEOUT_MS;
-    snprintf(file, sizeof file, "%s/%s.cfg", settings->campaigns_dir, campaign->name);
-    struct audience_spec spec = {file, campaign->audience.sql, scheduled_s};
-    TRY(start_db(settings, &config, &db));
-    return audience_open(out, db, &spec);
 }
 
 /* ---- what is said at the end */
@@ -158,7 +142,7 @@ static struct err steps(struct run *run, struct buf *out)
     TRY(run_open_control(settings, &run->control));
     TRY(find_row(run));
     if (is_over(run, out)) return err_none();
-    TRY(run_open_audience(settings, &run->campaign, run->row.scheduled_s, &run->audience));
+    TRY(campaign_audience_start(settings, &run->campaign, run->row.scheduled_s, &run->audience));
     if (!run->row.id) TRY(create_row(run));
     TRY(lock_row(run));
     if (is_over(run, out)) return err_none();

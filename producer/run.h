@@ -6,9 +6,9 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "common/audience.h"
 #include "common/buf.h"
 #include "common/campaign.h"
+#include "common/db.h"
 #include "common/settings.h"
 
 struct run_request {
@@ -24,9 +24,5 @@ struct err run_campaign(const struct run_request *request, struct buf *out) MUST
 
 /* run_open_control: the connection for locks and ledger; schema checked. */
 struct err run_open_control(const struct settings *settings, struct db **out) MUST_CHECK;
-
-/* run_open_audience: the audience of a campaign, on a connection of its own. */
-struct err run_open_audience(const struct settings *settings, const struct campaign *campaign,
-                             int64_t scheduled_s, struct audience **out) MUST_CHECK;
 
 #endif

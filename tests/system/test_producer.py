@@ -135,15 +135,14 @@ class RunTest(ProducerTestCase):
         text_id = "CONCAT('x', LPAD(id, 9, '0'))"
         cases = {
             "no table": (f"SELECT id, email FROM nowhere {rest}", "nowhere' doesn't exist"),
-            "bad syntax": (f"SELEKT id, {columns} {rest}", "SQL syntax"),
+            "bad syntax": (f"SELECT id, {columns} WHEN id > :after ORDER BY id LIMIT :limit",
+                           "SQL syntax"),
             "no id": (f"SELECT id AS number, {columns} {rest}",
                       "no column 'id'; its columns are: number, email, name"),
             "no email": (f"SELECT id, name FROM subscriber {rest}",
                          "no column 'email'; its columns are: id, name"),
-            "a column twice": (f"SELECT id, name, {columns} {rest}", "two columns 'name'"),
+            "a column twice": (f"SELECT id, name, {columns} {rest}", "Duplicate column name 'name'"),
             "a decimal id": (f"SELECT id * 1.5 AS id, {columns} {rest}", "integer or a text"),
-            "no SELECT": ("DELETE FROM subscriber WHERE id > :after ORDER BY id LIMIT :limit",
-                          "READ ONLY transaction"),
             "descending": (f"SELECT id, {columns} WHERE id > :after ORDER BY id DESC LIMIT :limit",
                            "not in the order of their ids"),
             "duplicate": ("SELECT s.id, email, name, plan, city FROM subscriber s JOIN "

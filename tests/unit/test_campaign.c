@@ -29,7 +29,8 @@ static int setup(void **state)
     if (symlink("a.txt", fixture_path("templates/inner.txt")) != 0) return -1;
     const char *file = fixture_write(
         "mailflock.cfg",
-        "transports = { relay = { url = \"smtp://a\"; }; eu = { url = \"smtp://b\"; }; };");
+        "transports = { relay = { url = \"smtp://a\"; }; eu = { url = \"smtp://b\"; }; };"
+        "databases = { replica = { host = \"r\"; }; };");
     struct err e = settings_read(file, &settings);
     return e.code;
 }
@@ -76,7 +77,7 @@ static void a_full_campaign_is_read_as_written(void **state)
     struct campaign c;
     struct err e = read_text(
         "audience = { sql = \"select id\\nfrom s where id > :after order\\n by id limit :limit\";"
-        " chunk = 1000; };"
+        " database = \"replica\"; json = [\"rooms\", \"tags\"]; chunk = 1000; };"
         "content = { from = \"a@b.kr\"; reply_to = \"R <r@b>\"; to_name = \"{{name}}\";"
         " subject = \"가\"; html = \"sub/b.html\"; text = \"inner.txt\";"
         " list_unsubscribe = \"https://b/{{id}}\"; };"
@@ -85,6 +86,9 @@ static void a_full_campaign_is_read_as_written(void **state)
         &c);
     assert_string_equal(e.text, "");
     assert_int_equal(c.audience.chunk_size, 1000);
+    assert_string_equal(c.audience.database, "replica");
+    assert_int_equal(c.audience.json.count, 2);
+    assert_string_equal(c.audience.json.items[1], "tags");
     assert_string_equal(c.content.from, "a@b.kr");
     assert_string_equal(c.content.html, "<p>가</p>"); /* without its byte order mark */
     assert_int_equal(c.content.html_len, 10);
@@ -235,6 +239,12 @@ static const struct bad bad[] = {
     {"sql_without_after",
      AUDIENCE("SELECT id FROM s ORDER BY id LIMIT :limit"),
      {"c.cfg:3: audience.sql", "must use :after"}},
+    {"sql_that_writes",
+     AUDIENCE("DELETE FROM s WHERE id > :after ORDER BY id LIMIT :limit"),
+     {"c.cfg:3: audience.sql: must be a SELECT"}},
+    {"sql_into_a_file",
+     AUDIENCE("SELECT id FROM s WHERE id > :after ORDER BY id LIMIT :limit INTO OUTFILE '/tmp/x'"),
+     {"c.cfg:3: audience.sql: must not have INTO"}},
     {"sql_with_a_longer_parameter",
      AUDIENCE("SELECT :afters, :limit ORDER BY id"),
      {"must use :after"}},
@@ -247,6 +257,10 @@ static const struct bad bad[] = {
     {"sql_ordered_in_name_only",
      AUDIENCE("SELECT id FROM reorder by WHERE id > :after LIMIT :limit"),
      {"ORDER BY id"}},
+    {"unknown_database",
+     "audience = { sql = \"SELECT :after ORDER BY id LIMIT :limit\";\n database = \"x\"; "
+     "};" CONTENT,
+     {"c.cfg:2: audience.database: 'x' is not among those of the settings; there is: replica"}},
     {"sender_without_address",
      SQL "content = {\n from = \"News\"; subject = \"a\"; text = \"a.txt\"; };",
      {"c.cfg:3: content.from", "Name <news@example.com>"}},

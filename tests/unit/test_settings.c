@@ -109,6 +109,33 @@ static void the_environment_reaches_into_a_transport(void **state)
     settings_free(&s);
 }
 
+static void databases_of_audiences_have_the_keys_of_the_ledgers(void **state)
+{
+    (void)state;
+    setenv("MAILFLOCK_DATABASES_READ_REPLICA_HOST", "replica.example.com", 1);
+    setenv("MAILFLOCK_DATABASES_READ_REPLICA_PASSWORD_FILE", fixture_write("pw", "s3\n"), 1);
+    struct settings s;
+    struct err e = read_text("database = { user = \"ledger\"; };\n"
+                             "databases = { read-replica = { user = \"reader\"; tls = true; }; };",
+                             &s);
+    unsetenv("MAILFLOCK_DATABASES_READ_REPLICA_HOST");
+    unsetenv("MAILFLOCK_DATABASES_READ_REPLICA_PASSWORD_FILE");
+    assert_string_equal(e.text, "");
+    const struct settings_database *d = settings_find_database(&s, "read-replica");
+    assert_non_null(d);
+    assert_string_equal(d->host, "replica.example.com");
+    assert_int_equal(d->port, 3306);
+    assert_string_equal(d->name, "mailflock");
+    assert_string_equal(d->user, "reader");
+    assert_string_equal(d->password, "s3");
+    assert_true(d->tls);
+    assert_int_equal(d->connect_timeout_ms, 10000);
+    assert_ptr_equal(settings_find_database(&s, ""), &s.database);
+    assert_string_equal(settings_find_database(&s, "")->user, "ledger");
+    assert_null(settings_find_database(&s, "replica"));
+    settings_free(&s);
+}
+
 static void the_file_we_ship_is_right(void **state)
 {
     (void)state;
@@ -145,6 +172,16 @@ static const struct bad bad[] = {
     {"unknown_key_of_a_transport",
      RELAY("conections = 3;"),
      {"mailflock.cfg:3: key 'transports.relay.conections'", "'connections'?"},
+     NULL,
+     NULL},
+    {"unknown_key_of_a_database",
+     "databases = { replica = {\n hots = \"a\"; }; };",
+     {"mailflock.cfg:2: key 'databases.replica.hots'", "'host'?"},
+     NULL,
+     NULL},
+    {"a_password_twice",
+     "databases = { r = { password = \"geheim\";\n password_file = \"x\"; }; };",
+     {"mailflock.cfg:2: databases.r.password_file: password is given as well"},
      NULL,
      NULL},
     {"wrong_type", "worker = { prefetch = \"4\"; };", {"an integer from 1 to 100"}, NULL, NULL},
@@ -234,6 +271,7 @@ int main(void)
         cmocka_unit_test(directories_are_relative_to_the_file),
         cmocka_unit_test(names_of_log_levels_agree_with_the_log),
         cmocka_unit_test(the_environment_reaches_into_a_transport),
+        cmocka_unit_test(databases_of_audiences_have_the_keys_of_the_ledgers),
         cmocka_unit_test(the_file_we_ship_is_right),
         cmocka_unit_test(the_documentation_is_up_to_date),
     };

@@ -37,7 +37,6 @@ struct conn {
     enum conn_state state;
     CURL *easy;
     curl_socket_t fd;
-    bool tls; /* bytes may be held where epoll sees none */
     struct smtp_offers offers;
     bool want_write;
     int64_t opened_us;   /* when connecting began */
@@ -187,10 +186,17 @@ static void watch_conn(struct conn *c, bool want_write)
     sender_watch(c->t->base.sender, c->fd, EPOLLIN | (want_write ? EPOLLOUT : 0), &c->watch);
 }
 
-/* Without TLS the socket itself is read and written: libcurl adds nothing, at 1.7 us a mail. */
+/* By the settings: of a connection that is only there to be used, libcurl does not tell. */
+static bool may_be_encrypted(const struct conn *c)
+{
+    return c->t->base.settings->tls != SETTINGS_TLS_OFF;
+}
+
+/* Without TLS the socket itself is read and written: libcurl adds nothing, at 1.7 us a mail. With
+ * it, libcurl may hold bytes where epoll sees none. */
 static CURLcode conn_send(struct conn *c, const char *data, size_t len, size_t *sent)
 {
-    if (c->tls) return curl_easy_send(c->easy, data, len, sent);
+    if (may_be_encrypted(c)) return curl_easy_send(c->easy, data, len, sent);
     ssize_t n = send(c->fd, data, len, MSG_NOSIGNAL);
     *sent = n > 0 ? (size_t)n : 0;
     if (n >= 0) return CURLE_OK;
@@ -199,7 +205,7 @@ static CURLcode conn_send(struct conn *c, const char *data, size_t len, size_t *
 
 static CURLcode conn_recv(struct conn *c, char *to, size_t room, size_t *got)
 {
-    if (c->tls) return curl_easy_recv(c->easy, to, room, got);
+    if (may_be_encrypted(c)) return curl_easy_recv(c->easy, to, room, got);
     ssize_t n = recv(c->fd, to, room, 0);
     *got = n > 0 ? (size_t)n : 0;
     if (n >= 0) return CURLE_OK;
@@ -302,7 +308,7 @@ static bool read_replies(struct conn *c)
         }
         c->in.len += got;
         if (!take_replies(c)) return false;
-        if (!c->tls && got < room) return true;
+        if (!may_be_encrypted(c) && got < room) return true;
     }
     return true;
 }
@@ -327,11 +333,8 @@ static void on_connected(void *private, CURLcode result)
         close_conn(c, OUTCOME_UNKNOWN, false, "");
         return;
     }
-    struct curl_tlssessioninfo *tls = NULL;
     curl_easy_getinfo(c->easy, CURLINFO_ACTIVESOCKET, &c->fd);
-    curl_easy_getinfo(c->easy, CURLINFO_TLS_SSL_PTR, &tls);
     curl_easy_setopt(c->easy, CURLOPT_TIMEOUT_MS, 0L);
-    c->tls = tls && tls->internals;
     c->state = CONN_OPEN;
     t->n_connecting--;
     t->n_open++;

@@ -87,7 +87,8 @@ static struct err compile_header(const char *name, const char *text, struct temp
         if ((unsigned char)text[i] < ' ' || text[i] == 0x7f)
             return err_make(ERR_CONFIG, 0, "%s: holds a line break or a control character", name);
     }
-    return template_compile(name, text, strlen(text), out);
+    return template_compile(&(struct template_source){name, text, strlen(text)}, NULL,
+                            TEMPLATE_STRICT, out);
 }
 
 static struct err compile_url(const struct message_spec *spec, struct message *m)
@@ -97,7 +98,7 @@ static struct err compile_url(const struct message_spec *spec, struct message *m
     if (!m->list_unsubscribe) return err_none();
     size_t count;
     const struct template_node *nodes = template_nodes(m->list_unsubscribe, &count);
-    if (count == 0) return err_make(ERR_CONFIG, 0, "%s: is empty", name);
+    if (!*spec->list_unsubscribe) return err_make(ERR_CONFIG, 0, "%s: is empty", name);
     if (nodes[0].kind == TEMPLATE_VARIABLE)
         return err_make(ERR_CONFIG, 0,
                         "%s: {{x}} is percent-encoded; write {{{x}}} for a whole URL", name);
@@ -112,17 +113,23 @@ static struct err compile_url(const struct message_spec *spec, struct message *m
     return err_none();
 }
 
+static struct err compile_part(const struct message_spec *spec, const char *name, const char *text,
+                               enum template_escape escape, struct mime_part **out)
+{
+    static const struct template_partials none = {0};
+    if (!text) return err_none();
+    struct template_source source = {name, text, strlen(text)};
+    return mime_part_compile(&source, spec->partials ? spec->partials : &none, escape, out);
+}
+
 static struct err compile_parts(const struct message_spec *spec, struct message *m)
 {
     if (!spec->text && !spec->html)
         return err_make(ERR_CONFIG, 0, "the content has neither text nor html; give at least one");
-    if (spec->text)
-        TRY(mime_part_compile(spec->text_name ? spec->text_name : "text", spec->text,
-                              TEMPLATE_PLAIN, &m->text));
-    if (spec->html)
-        TRY(mime_part_compile(spec->html_name ? spec->html_name : "html", spec->html, TEMPLATE_HTML,
-                              &m->html));
-    return err_none();
+    TRY(compile_part(spec, spec->text_name ? spec->text_name : "text", spec->text, TEMPLATE_PLAIN,
+                     &m->text));
+    return compile_part(spec, spec->html_name ? spec->html_name : "html", spec->html, TEMPLATE_HTML,
+                        &m->html);
 }
 
 /* FNV-1a; its only use is that different contents have different boundaries. */
@@ -237,9 +244,9 @@ static bool fail(const struct build *b, const char *what, const char *problem)
     return false;
 }
 
-static bool fail_missing(const struct build *b, const struct template_missing *missing)
+static bool fail_template(const struct build *b, const struct template_trouble *trouble)
 {
-    snprintf(b->reason, b->reason_size, "variable %s %s", missing->name, missing->problem);
+    template_explain(trouble, b->reason, b->reason_size);
     return false;
 }
 
@@ -258,10 +265,10 @@ static bool header_value_ok(const struct build *b, const char *name, const struc
 
 static bool render_header(const struct build *b, const char *name, const struct template *t)
 {
-    struct template_missing missing;
+    struct template_trouble trouble;
     buf_reset(&b->s->value);
-    if (!template_render(t, b->r->vars, TEMPLATE_PLAIN, &b->s->value, &missing))
-        return fail_missing(b, &missing);
+    if (!template_render(t, b->r->vars, TEMPLATE_PLAIN, &b->s->value, &trouble))
+        return fail_template(b, &trouble);
     return header_value_ok(b, name, &b->s->value);
 }
 
@@ -339,23 +346,18 @@ static bool build_message_id(const struct build *b)
 
 static bool render_url(const struct build *b)
 {
-    struct template_missing missing;
+    struct template_walk w;
+    const struct template_node *node;
     struct buf *url = &b->s->value;
-    size_t count;
-    const struct template_node *nodes = template_nodes(b->m->list_unsubscribe, &count);
     buf_reset(url);
-    for (size_t i = 0; i < count; i++) {
-        const char *text = nodes[i].text;
-        size_t len = nodes[i].len;
-        if (nodes[i].kind != TEMPLATE_LITERAL &&
-            !template_lookup(&nodes[i], b->r->vars, &text, &len, &missing))
-            return fail_missing(b, &missing);
-        if (nodes[i].kind == TEMPLATE_VARIABLE)
-            encode_url(text, len, url);
+    template_walk_start(&w, b->m->list_unsubscribe, b->r->vars);
+    while ((node = template_next(&w)) && !url->too_big) {
+        if (node->kind == TEMPLATE_VARIABLE)
+            encode_url(w.text, w.len, url);
         else
-            buf_append(url, text, len);
+            buf_append(url, w.text, w.len);
     }
-    return true;
+    return !w.trouble.problem || fail_template(b, &w.trouble);
 }
 
 /* RFC 2369 section 3.2 and, for one click over https, RFC 8058 section 3.1. */
@@ -380,10 +382,10 @@ static bool build_unsubscribe(const struct build *b)
 
 static bool build_part(const struct build *b, const struct buf *head, const struct mime_part *part)
 {
-    struct template_missing missing;
+    struct template_trouble trouble;
     buf_append(b->out, head->data, head->len);
-    return mime_part_build(part, b->r->vars, &b->s->spare, b->out, &missing) ||
-           fail_missing(b, &missing);
+    return mime_part_build(part, b->r->vars, &b->s->spare, b->out, &trouble) ||
+           fail_template(b, &trouble);
 }
 
 static bool build_body(const struct build *b)

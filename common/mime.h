@@ -9,18 +9,20 @@
 
 #include "common/buf.h"
 #include "common/err.h"
+#include "common/template.h"
 #include "common/value.h"
 
 /* All are borrowed during message_compile; NULL where a thing is not wanted. from and subject are
  * required, and at least one of text and html. */
 struct message_spec {
-    const char *from, *reply_to;       /* mailboxes: Name <local@domain> */
-    const char *to_name;               /* template: the recipient's display name */
-    const char *subject;               /* template */
-    const char *text, *html;           /* templates; "" is a part with an empty body */
-    const char *text_name, *html_name; /* in errors, e.g. a file's name; NULL: "text", "html" */
-    const char *list_unsubscribe;      /* URL template: {{x}} is percent-encoded, {{{x}}} is not */
-    const char *message_id_domain;     /* NULL: the domain of from */
+    const char *from, *reply_to;              /* mailboxes: Name <local@domain> */
+    const char *to_name;                      /* template: the recipient's display name */
+    const char *subject;                      /* template */
+    const char *text, *html;                  /* templates; "" is a part with an empty body */
+    const char *text_name, *html_name;        /* their files; NULL: "text", "html" */
+    const struct template_partials *partials; /* for text and html; NULL: none */
+    const char *list_unsubscribe;  /* URL template: {{x}} is percent-encoded, {{{x}}} is not */
+    const char *message_id_domain; /* NULL: the domain of from */
 };
 
 struct message;
@@ -61,7 +63,7 @@ void message_scratch_fini(struct message_scratch *s);
 
 /* message_build: appends the complete mail to out. Lines end in CRLF, the last one too, have at
  * most 998 octets, and none starts with a dot, so that the caller ends DATA with ".\r\n" and stuffs
- * nothing. False where this recipient cannot have a mail: a variable is missing or no text, a line
+ * nothing. False where this recipient cannot have a mail: what template_render refuses, a line
  * break in the address or in a header's variable, invalid UTF-8, a mail past out's maximum. Then
  * reason is one line without data from outside, and out is as it was. */
 bool message_build(const struct message *m, const struct message_recipient *r,

@@ -24,8 +24,8 @@ struct encoded {
     struct encode_base64 base64;
 };
 
+/* One for each node of the template, of use for literals. */
 struct piece {
-    const struct template_node *node;
     const char *text; /* a literal's; with CRLF line ends for base64 */
     size_t len, head_len;
     bool leads_lf, ends_cr; /* how the literal was written, for line ends across joints */
@@ -35,10 +35,11 @@ struct piece {
 
 struct mime_part {
     struct template *template;
+    const struct template_node *nodes;
     enum template_escape escape;
     bool base64;
     struct piece *pieces;
-    size_t count;
+    size_t count; /* of nodes and pieces */
     struct buf store, crlf;
 };
 
@@ -99,12 +100,13 @@ static void compile_base64(struct mime_part *p, struct piece *piece)
     piece->phases = 3;
 }
 
-static void compile_pieces(struct mime_part *p, const struct template_node *nodes)
+static void compile_pieces(struct mime_part *p)
 {
+    const struct template_node *nodes = p->nodes;
     size_t *at = mem_alloc((p->count + 1) * sizeof *at);
     for (size_t i = 0; i < p->count; i++) {
         struct piece *piece = &p->pieces[i];
-        *piece = (struct piece){.node = &nodes[i], .text = nodes[i].text, .len = nodes[i].len};
+        *piece = (struct piece){.text = nodes[i].text, .len = nodes[i].len};
         if (nodes[i].kind != TEMPLATE_LITERAL) continue;
         if (p->base64)
             compile_crlf(p, piece, &at[i]);
@@ -119,22 +121,23 @@ static void compile_pieces(struct mime_part *p, const struct template_node *node
     free(at);
 }
 
-struct err mime_part_compile(const char *name, const char *text, enum template_escape escape,
+struct err mime_part_compile(const struct template_source *source,
+                             const struct template_partials *partials, enum template_escape escape,
                              struct mime_part **out)
 {
     *out = NULL;
     struct template *template;
-    TRY(template_compile(name, text, strlen(text), &template));
+    TRY(template_compile(source, partials, TEMPLATE_STRICT, &template));
     struct mime_part *p = mem_alloc(sizeof *p);
     *p = (struct mime_part){.template = template, .escape = escape};
-    const struct template_node *nodes = template_nodes(template, &p->count);
+    p->nodes = template_nodes(template, &p->count);
     buf_init(&p->store, STORE_MAX);
     buf_init(&p->crlf, STORE_MAX);
-    p->base64 = prefers_base64(nodes, p->count);
+    p->base64 = prefers_base64(p->nodes, p->count);
     p->pieces = mem_alloc((p->count + 1) * sizeof *p->pieces);
-    compile_pieces(p, nodes);
-    struct err e = buf_check(&p->store, name);
-    if (!e.code) e = buf_check(&p->crlf, name);
+    compile_pieces(p);
+    struct err e = buf_check(&p->store, source->name);
+    if (!e.code) e = buf_check(&p->crlf, source->name);
     if (e.code) {
         mime_part_free(p);
         return e;
@@ -158,35 +161,33 @@ const char *mime_part_encoding(const struct mime_part *p)
     return p->base64 ? "base64" : "quoted-printable";
 }
 
-/* A variable's text, escaped where it must be; may stand in spare. */
+/* The text of the variable that was met last, escaped where it must be; may stand in spare. */
 static bool variable_text(const struct mime_part *p, const struct template_node *node,
-                          const struct value *vars, struct buf *spare, const char **text,
-                          size_t *len, struct template_missing *missing)
+                          struct template_walk *w, struct buf *spare)
 {
-    if (!template_lookup(node, vars, text, len, missing)) return false;
-    if (!encode_utf8_valid(*text, *len)) return template_fail(node, "is not valid UTF-8", missing);
+    if (!encode_utf8_valid(w->text, w->len))
+        return template_fail(node, "is not valid UTF-8", &w->trouble);
     bool escaped = p->escape == TEMPLATE_HTML && node->kind == TEMPLATE_VARIABLE;
-    if (!escaped || !encode_html_needed(*text, *len)) return true;
+    if (!escaped || !encode_html_needed(w->text, w->len)) return true;
     buf_reset(spare);
-    encode_html(*text, *len, spare);
-    *text = spare->data;
-    *len = spare->len;
-    return !spare->too_big || template_fail(node, "is too large", missing);
+    encode_html(w->text, w->len, spare);
+    w->text = spare->data;
+    w->len = spare->len;
+    return !spare->too_big || template_fail(node, "is too large", &w->trouble);
 }
 
-static bool build_qp(const struct mime_part *p, const struct value *vars, struct buf *spare,
-                     struct buf *out, struct template_missing *missing)
+static bool build_qp(const struct mime_part *p, struct template_walk *w, struct buf *spare,
+                     struct buf *out)
 {
     struct encode_qp s = {0};
-    for (size_t i = 0; i < p->count; i++) {
-        const struct piece *piece = &p->pieces[i];
-        if (piece->node->kind != TEMPLATE_LITERAL) {
-            const char *text;
-            size_t len;
-            if (!variable_text(p, piece->node, vars, spare, &text, &len, missing)) return false;
-            encode_qp(&s, text, len, out);
+    const struct template_node *node;
+    while ((node = template_next(w)) && !out->too_big) {
+        if (node->kind != TEMPLATE_LITERAL) {
+            if (!variable_text(p, node, w, spare)) return false;
+            encode_qp(&s, w->text, w->len, out);
             continue;
         }
+        const struct piece *piece = &p->pieces[node - p->nodes];
         encode_qp(&s, piece->text, piece->head_len, out);
         if (!piece->phases) continue;
         encode_qp_soft_break(&s, out);
@@ -194,7 +195,7 @@ static bool build_qp(const struct mime_part *p, const struct value *vars, struct
         s = piece->phase[0].qp;
     }
     encode_qp_end(&s, out);
-    return true;
+    return !w->trouble.problem;
 }
 
 static void base64_literal(const struct mime_part *p, const struct piece *piece,
@@ -208,14 +209,9 @@ static void base64_literal(const struct mime_part *p, const struct piece *piece,
     *s = e->base64;
 }
 
-static bool base64_variable(const struct mime_part *p, const struct piece *piece,
-                            const struct value *vars, struct buf *spare,
-                            struct template_missing *missing, bool *after_cr,
-                            struct encode_base64 *s, struct buf *out)
+static void base64_variable(const char *text, size_t len, bool *after_cr, struct encode_base64 *s,
+                            struct buf *out)
 {
-    const char *text;
-    size_t len;
-    if (!variable_text(p, piece->node, vars, spare, &text, &len, missing)) return false;
     size_t start = 0;
     for (size_t i = 0; i < len; i++) {
         if (text[i] == '\n' || text[i] == '\r') {
@@ -226,20 +222,21 @@ static bool base64_variable(const struct mime_part *p, const struct piece *piece
         *after_cr = text[i] == '\r';
     }
     encode_base64(s, text + start, len - start, out);
-    return true;
 }
 
-static bool build_base64(const struct mime_part *p, const struct value *vars, struct buf *spare,
-                         struct buf *out, struct template_missing *missing)
+static bool build_base64(const struct mime_part *p, struct template_walk *w, struct buf *spare,
+                         struct buf *out)
 {
     struct encode_base64 s = {0};
+    const struct template_node *node;
     bool after_cr = false;
-    for (size_t i = 0; i < p->count; i++) {
-        const struct piece *piece = &p->pieces[i];
-        if (piece->node->kind != TEMPLATE_LITERAL) {
-            if (!base64_variable(p, piece, vars, spare, missing, &after_cr, &s, out)) return false;
+    while ((node = template_next(w)) && !out->too_big) {
+        if (node->kind != TEMPLATE_LITERAL) {
+            if (!variable_text(p, node, w, spare)) return false;
+            base64_variable(w->text, w->len, &after_cr, &s, out);
             continue;
         }
+        const struct piece *piece = &p->pieces[node - p->nodes];
         size_t skip = after_cr && piece->leads_lf ? 2 : 0;
         if (piece->phases && !skip)
             base64_literal(p, piece, &s, out);
@@ -248,12 +245,15 @@ static bool build_base64(const struct mime_part *p, const struct value *vars, st
         after_cr = piece->ends_cr;
     }
     encode_base64_end(&s, out);
-    return true;
+    return !w->trouble.problem;
 }
 
 bool mime_part_build(const struct mime_part *p, const struct value *vars, struct buf *spare,
-                     struct buf *out, struct template_missing *missing)
+                     struct buf *out, struct template_trouble *trouble)
 {
-    if (p->base64) return build_base64(p, vars, spare, out, missing);
-    return build_qp(p, vars, spare, out, missing);
+    struct template_walk w;
+    template_walk_start(&w, p->template, vars);
+    bool whole = p->base64 ? build_base64(p, &w, spare, out) : build_qp(p, &w, spare, out);
+    *trouble = w.trouble;
+    return whole;
 }

@@ -10,9 +10,10 @@
 
 struct mime_part;
 
-/* mime_part_compile: borrows all it is given; name stands in errors. With TEMPLATE_HTML {{name}}
- * is escaped. *out is owned by the caller, immutable. Errors as template_compile. */
-struct err mime_part_compile(const char *name, const char *text, enum template_escape escape,
+/* mime_part_compile: borrows all it is given. With TEMPLATE_HTML {{name}} is escaped. *out is owned
+ * by the caller, immutable. Errors as template_compile. */
+struct err mime_part_compile(const struct template_source *source,
+                             const struct template_partials *partials, enum template_escape escape,
                              struct mime_part **out) MUST_CHECK;
 void mime_part_free(struct mime_part *p);
 
@@ -21,9 +22,9 @@ void mime_part_free(struct mime_part *p);
 const char *mime_part_encoding(const struct mime_part *p);
 
 /* mime_part_build: appends the encoded body. Its last line has no CRLF unless the text ends with a
- * line break and the encoding is quoted-printable. spare is overwritten. False with missing filled
- * where a variable is absent, no text, or not UTF-8; out then holds a part. */
+ * line break and the encoding is quoted-printable. spare is overwritten. False with trouble filled
+ * as template_render, and where a variable is not UTF-8; out then holds a part. */
 bool mime_part_build(const struct mime_part *p, const struct value *vars, struct buf *spare,
-                     struct buf *out, struct template_missing *missing);
+                     struct buf *out, struct template_trouble *trouble);
 
 #endif

@@ -54,9 +54,10 @@ static void write_long(struct buf *out, const char *line)
 static struct err templates(struct buf *text, struct buf *out)
 {
     struct template *t;
-    struct template_missing missing;
-    TRY(template_compile("torture", buf_text(text), text->len, &t));
-    bool whole = template_render(t, &vars, TEMPLATE_HTML, out, &missing);
+    struct template_trouble trouble;
+    TRY(template_compile(&(struct template_source){"torture", buf_text(text), text->len}, NULL,
+                         TEMPLATE_STRICT, &t));
+    bool whole = template_render(t, &vars, TEMPLATE_HTML, out, &trouble);
     template_free(t);
     take_result(out->data, out->len);
     return whole ? buf_check(out, "the text") : not_so("a template misses a variable");

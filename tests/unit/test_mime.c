@@ -264,21 +264,43 @@ static uint32_t random_below(uint32_t n)
     return (seed >> 8) % n;
 }
 
-/* Text that is awkward at joints; tags only where asked, and always non-ASCII for base64. */
-static void random_text(struct buf *out, bool tags, bool korean)
+/* Text that is awkward at joints, always non-ASCII for base64. */
+static void random_text(struct buf *out, bool korean)
 {
-    static const char *const bits[] = {"\n",  "\r\n",     "\r",    ".",       "F",    "From ",
-                                       " ",   "\t",       "=",     "rom ",    "a",    "word ",
-                                       "<&>", "\xc3\xa9", "{{x}}", "{{{y}}}", "{{z}}"};
+    static const char *const bits[] = {"\n", "\r\n", "\r",   ".", "F",     "From ", " ",
+                                       "\t", "=",    "rom ", "a", "word ", "<&>",   "\xc3\xa9"};
     buf_reset(out);
     for (uint32_t n = random_below(20); n; n--) {
-        const char *bit = bits[random_below(tags ? 17 : 14)];
+        const char *bit = bits[random_below(14)];
         for (uint32_t times = random_below(9) ? 1 : 90; times; times--) {
             buf_append_text(out, bit);
             if (korean) buf_append_text(out, "\xed\x95\x9c");
-            if (bit[0] == '{') break;
         }
     }
+    buf_text(out);
+}
+
+/* The same with tags: variables, and sections about a list, a text, and nothing. */
+static void random_template(struct buf *out, struct buf *piece, bool korean)
+{
+    static const char *const tags[] = {"{{x}}", "{{{y}}}", "{{z}}", "{{>p}}", "\n {{>p}}\n"};
+    static const char *const sections[] = {"#list", "#z", "^z", "#gone", "^gone"};
+    uint32_t opened[3], depth = 0;
+    buf_reset(out);
+    for (uint32_t n = random_below(8); n; n--) {
+        random_text(piece, korean);
+        buf_append(out, piece->data, piece->len);
+        uint32_t what = random_below(9);
+        if (what < 5) {
+            buf_append_text(out, tags[what]);
+        } else if (what < 7 && depth < 3) {
+            opened[depth] = random_below(5);
+            buf_append_format(out, "{{%s}}", sections[opened[depth++]]);
+        } else if (depth) {
+            buf_append_format(out, "{{/%s}}", sections[opened[--depth]] + 1);
+        }
+    }
+    while (depth) buf_append_format(out, "{{/%s}}", sections[opened[--depth]] + 1);
     buf_text(out);
 }
 
@@ -331,35 +353,47 @@ static void check_lines(const struct buf *b)
     }
 }
 
+enum { BUFS = 9 };
+
 /* One random template with random values: the part must decode to the rendered template. */
-static void check_random_part(struct buf b[8], bool korean)
+static void check_random_part(struct buf b[BUFS], bool korean)
 {
     struct buf *text = &b[0], *out = &b[1], *spare = &b[2], *decoded = &b[3], *want = &b[4];
     for (size_t i = 1; i < 5; i++) buf_reset(&b[i]);
-    random_text(text, true, korean);
-    struct value_field f[3];
+    struct value_field f[4];
     for (size_t i = 0; i < 3; i++) {
-        random_text(&b[5 + i], false, false);
+        random_text(&b[5 + i], false);
         f[i] = (struct value_field){
             (const char *[]){"x", "y", "z"}[i],
             1,
             {.kind = VALUE_TEXT, .len = (uint32_t)b[5 + i].len, .text = b[5 + i].data}};
     }
-    struct value with = {.kind = VALUE_MAP, .len = 3, .fields = f};
+    struct value items[] = {{.kind = VALUE_MAP, .len = 1, .fields = &f[1]},
+                            {.kind = VALUE_NULL},
+                            {.kind = VALUE_MAP, .len = 3, .fields = f}};
+    f[3] = (struct value_field){"list", 4, {.kind = VALUE_LIST, .len = 3, .items = items}};
+    struct value with = {.kind = VALUE_MAP, .len = 4, .fields = f};
+    random_text(&b[8], korean);
+    buf_append_text(&b[8], "{{x}}\nthe partial's end");
+    random_template(text, spare, korean);
+    struct template_source source = {"t", text->data, text->len};
+    struct template_source partial = {"p", b[8].data, b[8].len};
+    struct template_partials partials = {&partial, 1};
     enum template_escape escape = random_below(2) ? TEMPLATE_HTML : TEMPLATE_PLAIN;
     struct mime_part *part;
     struct template *template;
-    struct template_missing missing;
-    assert_int_equal(mime_part_compile("t", text->data, escape, &part).code, ERR_NONE);
-    assert_int_equal(template_compile("t", text->data, text->len, &template).code, ERR_NONE);
-    assert_true(mime_part_build(part, &with, spare, out, &missing));
+    struct template_trouble trouble;
+    assert_int_equal(mime_part_compile(&source, &partials, escape, &part).code, ERR_NONE);
+    assert_int_equal(template_compile(&source, &partials, TEMPLATE_STRICT, &template).code,
+                     ERR_NONE);
+    assert_true(mime_part_build(part, &with, spare, out, &trouble));
     check_lines(out);
     if (strcmp(mime_part_encoding(part), "base64") == 0)
         decode_base64(out, decoded);
     else
         decode_qp(out, decoded);
     buf_reset(spare);
-    assert_true(template_render(template, &with, escape, spare, &missing));
+    assert_true(template_render(template, &with, escape, spare, &trouble));
     bool after_cr = false;
     encode_crlf(&after_cr, spare->data, spare->len, want);
     assert_int_equal(decoded->len, want->len);
@@ -371,10 +405,10 @@ static void check_random_part(struct buf b[8], bool korean)
 static void parts_decode_to_the_rendered_template(void **state)
 {
     (void)state;
-    struct buf b[8];
-    for (size_t i = 0; i < 8; i++) buf_init(&b[i], BIG);
+    struct buf b[BUFS];
+    for (size_t i = 0; i < BUFS; i++) buf_init(&b[i], BIG);
     for (int round = 0; round < 20000; round++) check_random_part(b, round % 2);
-    for (size_t i = 0; i < 8; i++) buf_fini(&b[i]);
+    for (size_t i = 0; i < BUFS; i++) buf_fini(&b[i]);
 }
 
 /* Any bytes at all, mostly awkward ones. */

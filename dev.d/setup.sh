@@ -7,7 +7,7 @@ PACKAGES=(
     libconfig-dev libcmocka-dev libmicrohttpd-dev libidn2-dev
     rabbitmq-server mariadb-server-core mariadb-client postfix
     python3 python3-aiosmtpd python3-pymysql python3-pika python3-croniter
-    curl openssl ca-certificates git iproute2 procps util-linux
+    curl openssl ca-certificates git iproute2 procps tzdata util-linux
 )
 POLICY=/usr/sbin/policy-rc.d
 POLICY_SAVED=$POLICY.saved-by-mailflock-dev
@@ -30,6 +30,7 @@ missing_tools() {
     for name in librabbitmq libcurl libmariadb libcjson libconfig cmocka libmicrohttpd libidn2; do
         pkg-config --exists "$name" 2>/dev/null || echo "$name (development files)"
     done
+    [[ -r /usr/share/zoneinfo/UTC ]] || echo "the zone database (tzdata)"
     for name in aiosmtpd pymysql pika croniter; do
         "$PYTHON" -c "import $name" 2>/dev/null || echo "$name (module of $PYTHON)"
     done

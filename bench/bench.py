@@ -88,6 +88,8 @@ def show(name, result):
     print(f"{name}: {result.title}; {result.facts['pairs']} in turn")
     for figure in result.lines:
         print(line(figure))
+    for text in result.text:
+        print(text)
     disturbed, runs = result.disturbed
     if disturbed:
         print(f"  NOTE: other programs had more than a quarter of the cores in {disturbed} of {runs} "

@@ -15,6 +15,7 @@ class Skipped(Exception):
 class Result:
     def __init__(self, title):
         self.title, self.lines, self.runs, self.facts = title, [], {}, {}
+        self.text = []  # lines below the figures
 
     def add(self, *figures):
         self.lines += figures

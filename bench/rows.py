@@ -2,11 +2,13 @@
 
 import rows_itself
 import rows_others
+import rows_pressure
 import rows_relay
 from plan import ROWS as NAMES
 
-ROWS = {name: next(getattr(place, name) for place in (rows_others, rows_relay, rows_itself)
-                   if hasattr(place, name)) for name in NAMES}
+PLACES = (rows_others, rows_relay, rows_itself, rows_pressure)
+ROWS = {name: next(getattr(place, name) for place in PLACES if hasattr(place, name))
+        for name in NAMES}
 
 
 def median_of(results, row, label):

@@ -125,6 +125,14 @@ const char *address_prepare(const char **address, size_t *len, char room[ADDRESS
     return address_check(*address, *len);
 }
 
+void address_fold(const char *address, size_t len, char *out)
+{
+    for (size_t i = 0; i < len; i++) {
+        char c = address[i];
+        out[i] = c >= 'A' && c <= 'Z' ? (char)(c - 'A' + 'a') : c;
+    }
+}
+
 static const char *trim(const char *text, size_t *len)
 {
     while (*len && *text == ' ') text++, --*len;

@@ -29,6 +29,10 @@ const char *address_prepare(const char **address, size_t *len, char room[ADDRESS
 /* address_is_utf8: whether it goes only to servers that offer SMTPUTF8 (RFC 6531). */
 bool address_is_utf8(const char *address, size_t len);
 
+/* address_fold: writes len bytes to out, A to Z as a to z. Addresses that are the same then are one
+ * to the suppression list, which holds them in this form. */
+void address_fold(const char *address, size_t len, char *out);
+
 /* address_domain_check: the same for a domain alone. */
 const char *address_domain_check(const char *domain, size_t len);
 

@@ -23,6 +23,8 @@ static const struct console_command COMMANDS[] = {
      "send again to the chosen recipients of a finished run", command_retry},
     {"dead", "list [--json] | show N | requeue N|all [--force] | drop N|all",
      "messages that were given up: N is a letter's number or its run/chunk/attempt", command_dead},
+    {"suppress", "add ADDRESS [--reason TEXT] | remove ADDRESS | list [--csv | --json]",
+     "the list of addresses that get no mail, whatever campaign it is", command_suppress},
 };
 enum { N_COMMANDS = sizeof COMMANDS / sizeof COMMANDS[0] };
 

@@ -321,7 +321,8 @@ static struct err insert_suppressions(struct ledger *l)
             if (!o->suppress) continue;
             buf_reset(&l->sql);
             buf_append_text(&l->sql, "INSERT IGNORE INTO suppression VALUES (");
-            append_quoted(l, to->to, to->to_len);
+            ledger_quote_folded(l, to);
+            buf_append_char(&l->sql, ',');
             append_quoted(l, o->detail, strlen(o->detail));
             buf_append_text(&l->sql, "'bounce',UTC_TIMESTAMP(6))");
             TRY(db_exec(l->db, &l->sql, NULL));

@@ -63,6 +63,10 @@ bool ledger_held_too_long(const struct job *job);
  * contradict each other: then nothing of it may be sent. */
 struct err ledger_recover(struct ledger *l, struct job *job, bool *mine) MUST_CHECK;
 
+/* ledger_quote_folded: appends the address to l->sql as the suppression list has it, as a literal.
+ */
+void ledger_quote_folded(struct ledger *l, const struct chunk_recipient *r);
+
 /* ledger_commit: one group transaction over all jobs that have something to commit (C5). Never
  * fails: it repeats until the database has taken it, or the job is lost, or time to stop is over.
  */

@@ -6,6 +6,7 @@
 #include <string.h>
 #include <strings.h>
 
+#include "common/address.h"
 #include "common/clock.h"
 #include "common/log.h"
 #include "consumer/ledger_internal.h"
@@ -90,6 +91,13 @@ static struct err read_snapshot(struct ledger *l, struct job *job, struct row *r
     return e.code ? e : ended;
 }
 
+void ledger_quote_folded(struct ledger *l, const struct chunk_recipient *r)
+{
+    char folded[CHUNK_TO_MAX];
+    address_fold(r->to, r->to_len, folded);
+    db_quote_bytes(l->db, &l->sql, folded, r->to_len);
+}
+
 static struct err mark_suppressed(struct ledger *l, struct job *job)
 {
     const struct chunk_message *m = &job->message;
@@ -101,7 +109,7 @@ static struct err mark_suppressed(struct ledger *l, struct job *job)
     for (uint32_t i = 0; i < m->n; i++) {
         if (job->outcomes[i].status || m->recipients[i].fail) continue;
         if (any) buf_append_char(sql, ',');
-        db_quote_bytes(l->db, sql, m->recipients[i].to, m->recipients[i].to_len);
+        ledger_quote_folded(l, &m->recipients[i]);
         any = true;
     }
     buf_append_char(sql, ')');

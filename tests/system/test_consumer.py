@@ -290,8 +290,7 @@ class ConsumerTest(unittest.TestCase):
         with Stage(recipients=100) as stage:
             smtp = stage.start_fakesmtp(rcpt_refuse=0.1)
             for email in ("user7@example.net", "USER9@Example.NET", "stranger@example.net"):
-                stage.execute("INSERT INTO suppression VALUES (%s, 'asked', 'test', UTC_TIMESTAMP(6))",
-                              email)
+                stage.mailflock("suppress", "add", email)
             run = stage.produce()
             stage.start_consumer()
             counts = stage.wait_quiet(run)
@@ -310,6 +309,35 @@ class ConsumerTest(unittest.TestCase):
             stage.wait_quiet(again)
             self.assertEqual(stage.counts(again)["suppressed"], 2 + len(dead))
             self.assertEqual(stage.assert_balanced(again)["sent"], 98 - len(dead))
+
+    def test_the_suppression_list_knows_an_address_however_it_is_written(self):
+        listed = ("Mia@Example.NET", "josé@example.net", "x@bücher.example")
+        cases = {"mia@example.net": "suppressed", "MIA@EXAMPLE.net": "suppressed",
+                 "josé@Example.NET": "suppressed", "jose@example.net": "sent", "mia2@example.net": "sent",
+                 "X@BÜCHER.example": "suppressed", "x@xn--bcher-kva.example": "suppressed"}
+        with Stage() as stage:
+            smtp = stage.start_fakesmtp(smtputf8=True)
+            stage.add_subscribers(len(cases))
+            for number, address in enumerate(cases, 1):
+                stage.execute("UPDATE subscriber SET email=%s WHERE id=%s", address, number)
+            for address in listed:
+                stage.mailflock("suppress", "add", address)
+            run = stage.produce()
+            stage.start_consumer()
+            stage.wait_quiet(run)
+            outcomes = self.outcomes(stage, run)
+            self.assertEqual({a: outcomes[str(i)][0] for i, a in enumerate(cases, 1)}, cases)
+            self.assertEqual(smtp.accepted(), 2)
+
+    def test_bounces_are_listed_in_lower_case(self):
+        with Stage(recipients=10) as stage:
+            stage.execute("UPDATE subscriber SET email=CONCAT('User', id, '@Example.NET')")
+            stage.start_fakesmtp(rcpt_refuse=1)
+            run = stage.produce()
+            stage.start_consumer()
+            stage.wait_quiet(run)
+            self.assertEqual({email for email, in stage.rows("SELECT email FROM suppression")},
+                             {f"user{i}@example.net" for i in range(1, 11)})
 
     # -- copies, and messages of other attempts
 

@@ -230,9 +230,29 @@ static void wrong_mailboxes_are_refused(void **state)
     assert_int_equal(mailbox_parse("A\0 <a@b.c>", 10, &got).code, ERR_CONFIG);
 }
 
+static void folding_changes_ascii_letters_only(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *address, *want;
+    } rows[] = {
+        {"Mia@Example.NET", "mia@example.net"},
+        {"a+b_C@x.y", "a+b_c@x.y"},
+        {"@[`{AZaz09", "@[`{azaz09"},
+        {"JOS\xc3\x89@x.y", "jos\xc3\x89@x.y"},
+        {"", ""},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        char out[64] = "";
+        address_fold(rows[i].address, strlen(rows[i].address), out);
+        assert_string_equal(out, rows[i].want);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(folding_changes_ascii_letters_only),
         cmocka_unit_test(addresses_are_judged_as_the_table_says),
         cmocka_unit_test(domains_are_made_ascii),
         cmocka_unit_test(domains_that_cannot_be_made_ascii_are_refused),

@@ -11,6 +11,7 @@
 #include "console/console.h"
 #include "console/recipients.h"
 #include "console/reopen.h"
+#include "console/suppress.h"
 
 static void options_are_found_wherever_they_stand(void **state)
 {
@@ -107,9 +108,50 @@ static void code_patterns_become_ranges(void **state)
     }
 }
 
+static void an_address_has_one_key(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *address, *want; /* want: the key, or with problem part of it */
+        bool problem;
+    } rows[] = {
+        {"Mia@Example.NET", "mia@example.net", false},
+        {"a@B\xc3\xbc"
+         "cher.de",
+         "a@xn--bcher-kva.de", false},
+        {"jos\xc3\xa9@x.y", "jos\xc3\xa9@x.y", false},
+        {"nobody", "no @", true},
+        {"", "empty", true},
+        {" a@b.c", "space", true},
+        {"a@b.c\n", "line break", true},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        char key[ADDRESS_MAX + 1] = "";
+        const char *problem = suppress_key(rows[i].address, strlen(rows[i].address), key);
+        bool good = rows[i].problem ? problem && strstr(problem, rows[i].want)
+                                    : !problem && strcmp(key, rows[i].want) == 0;
+        if (!good) fail_msg("'%s': %s", rows[i].address, problem ? problem : key);
+    }
+}
+
+static void a_reason_fits_its_column(void **state)
+{
+    (void)state;
+    char longest[3 * 256 + 1] = "";
+    for (int i = 0; i < 255; i++) memcpy(longest + 3 * i, "\xea\xb0\x80", 3);
+    assert_null(suppress_reason_problem(longest, 3 * 255));
+    memcpy(longest + 3 * 255, "\xea\xb0\x80", 3);
+    assert_non_null(strstr(suppress_reason_problem(longest, 3 * 256), "255 characters"));
+    assert_null(suppress_reason_problem("", 0));
+    assert_non_null(strstr(suppress_reason_problem("a\nb", 3), "control"));
+    assert_non_null(strstr(suppress_reason_problem("a\xff", 2), "UTF-8"));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(an_address_has_one_key),
+        cmocka_unit_test(a_reason_fits_its_column),
         cmocka_unit_test(options_are_found_wherever_they_stand),
         cmocka_unit_test(wrong_arguments_are_refused),
         cmocka_unit_test(text_for_terminals_has_no_control_characters),

@@ -4,7 +4,7 @@
 PACKAGES=(
     build-essential gcc clang libclang-rt-14-dev cmake pkg-config clang-format shellcheck
     librabbitmq-dev libcurl4-openssl-dev libmariadb-dev libmariadb-dev-compat libcjson-dev
-    libconfig-dev libcmocka-dev libmicrohttpd-dev libidn2-dev
+    libconfig-dev libcmocka-dev libmicrohttpd-dev libidn2-dev libcmark-dev libxml2-dev
     rabbitmq-server mariadb-server-core mariadb-client postfix
     python3 python3-aiosmtpd python3-pymysql python3-pika python3-croniter
     curl openssl ca-certificates git iproute2 procps tzdata util-linux
@@ -27,7 +27,7 @@ missing_tools() {
         mariadbd mariadb-install-db mariadb smtp-sink epmd erl "$RABBITMQ_BIN/rabbitmq-server" "$PYTHON"; do
         command -v "$name" >/dev/null || echo "$name"
     done
-    for name in librabbitmq libcurl libmariadb libcjson libconfig cmocka libmicrohttpd libidn2; do
+    for name in librabbitmq libcurl libmariadb libcjson libconfig cmocka libmicrohttpd libidn2 libcmark libxml-2.0; do
         pkg-config --exists "$name" 2>/dev/null || echo "$name (development files)"
     done
     [[ -r /usr/share/zoneinfo/UTC ]] || echo "the zone database (tzdata)"

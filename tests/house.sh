@@ -107,6 +107,14 @@ except common/idn.c
 report "only common/idn.c includes idn2.h" \
     includes '([^>"]*/)?idn2\.h' "${files[@]}"
 sources "${parts[@]}"
+except common/markdown.c
+report "only common/markdown.c includes cmark.h" \
+    includes '([^>"]*/)?cmark\.h' "${files[@]}"
+sources "${parts[@]}"
+except common/html_text.c
+report "only common/html_text.c includes libxml2" \
+    includes '([^>"]*/)?libxml/[^>"]*' "${files[@]}"
+sources "${parts[@]}"
 except '*/json*' '*/chunk*'
 report "only files named json* or chunk* include cJSON.h" \
     includes '([^>"]*/)?cJSON\.h' "${files[@]}"

@@ -1,5 +1,5 @@
 /* The table of config/campaigns/NAME.cfg, the rules between its keys, and its template files.
- * Touches no database and does not look inside templates. */
+ * Touches no database, and looks into templates for their partials only. */
 #include "common/campaign.h"
 
 #include <dirent.h>
@@ -10,6 +10,8 @@
 
 #include "common/address.h"
 #include "common/audience_sql.h"
+#include "common/campaign_partials.h"
+#include "common/template_dir.h"
 
 enum { SECOND = 1000, MINUTE = 60 * SECOND, HOUR = 60 * MINUTE, DAY = 24 * HOUR };
 enum { HEADER_MAX = 900 }; /* a header value must stay below a line's 998 octets (RFC 5322) */
@@ -143,79 +145,40 @@ static struct err check_delivery(const struct reading *r)
     return err_none();
 }
 
-static bool leaves_directory(const char *path)
-{
-    if (path[0] == '/') return true;
-    for (const char *p = path; *p; p += strspn(p, "/")) {
-        size_t len = strcspn(p, "/");
-        if (len == 2 && memcmp(p, "..", 2) == 0) return true;
-        p += len;
-    }
-    return false;
-}
-
-/* The real path of a template, symbolic links followed, if it lies inside the directory. */
-static struct err find_template(const struct reading *r, const char *key, const char *name,
-                                char real[PATH_MAX])
-{
-    const char *dir = r->settings->templates_dir;
-    char path[PATH_MAX], real_dir[PATH_MAX];
-    if (leaves_directory(name))
-        return WRONG(r, key, "'%.80s' must be a path inside the templates directory, without ..",
-                     name);
-    if (!realpath(dir, real_dir))
-        return WRONG(r, key, "the templates directory %s: %s", dir, strerror(errno));
-    if (snprintf(path, sizeof path, "%s/%s", real_dir, name) >= (int)sizeof path)
-        return WRONG(r, key, "the path of the template is too long");
-    if (!realpath(path, real))
-        return WRONG(r, key, "cannot open the template %s/%s: %s", dir, name, strerror(errno));
-    size_t len = strlen(real_dir);
-    if (len > 1 && (strncmp(real, real_dir, len) != 0 || real[len] != '/'))
-        return WRONG(r, key, "'%.80s' is a link that leads outside the templates directory", name);
-    return err_none();
-}
-
-/* A byte order mark is no part of the text. */
-static void copy_template(const struct buf *content, char **text, size_t *text_len)
-{
-    size_t skip = content->len >= 3 && memcmp(content->data, "\xef\xbb\xbf", 3) == 0 ? 3 : 0;
-    *text_len = content->len - skip;
-    *text = mem_alloc(*text_len + 1);
-    if (*text_len) memcpy(*text, content->data + skip, *text_len);
-}
-
 /* An empty name gives an empty text. */
 static struct err load_template(const struct reading *r, const char *key, const char *name,
                                 char **text, size_t *text_len)
 {
-    char real[PATH_MAX];
     struct buf content;
-    buf_init(&content, CAMPAIGN_TEMPLATE_MAX);
     struct err e = err_none();
-    if (name[0]) {
-        e = find_template(r, key, name, real);
-        if (e.code) goto out;
-        e = conf_file_read(real, &content);
-        if (e.code) e = WRONG(r, key, "%s", e.text);
-    }
-    if (!e.code && !conf_utf8_valid(content.data, content.len))
-        e = WRONG(r, key, "the template %s is not UTF-8; save it in that encoding", name);
-    if (!e.code) copy_template(&content, text, text_len);
-out:
+    buf_init(&content, CAMPAIGN_TEMPLATE_MAX);
+    if (name[0]) e = template_dir_read_text(r->settings->templates_dir, name, &content);
+    if (e.code)
+        e = WRONG(r, key, "%s", e.text);
+    else
+        *text = mem_copy_text(buf_text(&content));
+    *text_len = content.len;
     buf_fini(&content);
     return e;
 }
 
-static struct err complete(const struct reading *r)
+static struct err load_templates(const struct reading *r)
 {
     struct campaign *c = r->campaign;
+    TRY(load_template(r, "content.text", c->content.text_file, &c->content.text,
+                      &c->content.text_len));
+    TRY(load_template(r, "content.html", c->content.html_file, &c->content.html,
+                      &c->content.html_len));
+    struct err e = campaign_partials_read(r->settings->templates_dir, c);
+    return e.code ? err_wrap(e, "%s", r->file) : e;
+}
+
+static struct err complete(const struct reading *r)
+{
     TRY(check_audience(r));
     TRY(check_content(r));
     TRY(check_delivery(r));
-    TRY(load_template(r, "content.text", c->content.text_file, &c->content.text,
-                      &c->content.text_len));
-    return load_template(r, "content.html", c->content.html_file, &c->content.html,
-                         &c->content.html_len);
+    return load_templates(r);
 }
 
 bool campaign_name_valid(const char *name)
@@ -250,6 +213,7 @@ void campaign_free(struct campaign *campaign)
     free(campaign->name);
     free(campaign->content.text);
     free(campaign->content.html);
+    arena_fini(&campaign->content.memory);
     memset(campaign, 0, sizeof *campaign);
 }
 

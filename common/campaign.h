@@ -5,10 +5,12 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "common/arena.h"
 #include "common/buf.h"
 #include "common/config.h"
 #include "common/err.h"
 #include "common/settings.h"
+#include "common/template.h"
 
 enum { CAMPAIGN_NAME_MAX = 64, CAMPAIGN_TEMPLATE_MAX = 1024 * 1024 };
 
@@ -32,6 +34,8 @@ struct campaign {
         char *text_file, *html_file; /* relative to the templates directory */
         char *text, *html;           /* the files' text: UTF-8, NUL-terminated; "" without a file */
         size_t text_len, html_len;
+        struct template_partials partials; /* all that text and html need, by their files' names */
+        struct arena memory;               /* of the partials */
     } content;
     struct {
         char *transport; /* exists in the settings */

@@ -1,4 +1,5 @@
-/* Nothing is written and no recipient read before the campaign has passed here. */
+/* Nothing is written and no recipient read before the campaign has passed here. The worker compiles
+ * the same content with the same function. */
 #include "common/campaign_content.h"
 
 static const char *given(const char *text)
@@ -17,6 +18,9 @@ struct content campaign_content(const struct campaign *c)
         .text = c->content.text,
         .html = c->content.html,
         .list_unsubscribe = c->content.list_unsubscribe,
+        .text_name = c->content.text_file,
+        .html_name = c->content.html_file,
+        .partials = c->content.partials,
         .has_text = *c->content.text_file != '\0',
         .has_html = *c->content.html_file != '\0',
         .transport = c->delivery.transport,
@@ -30,8 +34,7 @@ struct content campaign_content(const struct campaign *c)
     return out;
 }
 
-struct err campaign_content_compile(const struct content *content, const char *text_name,
-                                    const char *html_name, struct message **out)
+struct err campaign_content_compile(const struct content *content, struct message **out)
 {
     struct message_spec spec = {
         .from = content->from,
@@ -40,8 +43,9 @@ struct err campaign_content_compile(const struct content *content, const char *t
         .subject = content->subject,
         .text = content->has_text ? content->text : NULL,
         .html = content->has_html ? content->html : NULL,
-        .text_name = text_name,
-        .html_name = html_name,
+        .text_name = given(content->text_name),
+        .html_name = given(content->html_name),
+        .partials = &content->partials,
         .list_unsubscribe = given(content->list_unsubscribe),
     };
     return message_compile(&spec, out);
@@ -54,8 +58,7 @@ static struct err check(const struct campaign *c)
     if (c->delivery.delays.count > CONTENT_DELAYS_MAX)
         return err_make(ERR_CONFIG, 0, "delivery.retry.delays has %zu durations, at most %d fit",
                         c->delivery.delays.count, CONTENT_DELAYS_MAX);
-    TRY(campaign_content_compile(&content, given(c->content.text_file), given(c->content.html_file),
-                                 &message));
+    TRY(campaign_content_compile(&content, &message));
     message_free(message);
     return err_none();
 }

@@ -16,8 +16,7 @@ struct err campaign_content_load(const struct settings *settings, const char *na
  * nothing to free. */
 struct content campaign_content(const struct campaign *campaign);
 
-/* campaign_content_compile: returns the mail of a content, owned; the names stand in errors. */
-struct err campaign_content_compile(const struct content *content, const char *text_name,
-                                    const char *html_name, struct message **out) MUST_CHECK;
+/* campaign_content_compile: returns the mail of a content, owned. Errors as message_compile. */
+struct err campaign_content_compile(const struct content *content, struct message **out) MUST_CHECK;
 
 #endif

@@ -9,6 +9,7 @@
 #include "common/arena.h"
 #include "common/buf.h"
 #include "common/err.h"
+#include "common/template.h"
 
 enum { CONTENT_BYTES_MAX = 8 * 1024 * 1024, CONTENT_DELAYS_MAX = 16 };
 
@@ -17,6 +18,8 @@ struct content {
     const char *campaign;
     const char *from, *reply_to, *to_name, *subject, *text, *html, *list_unsubscribe;
     bool has_text, has_html;
+    const char *text_name, *html_name; /* their files; "" in runs of earlier versions */
+    struct template_partials partials; /* none in runs of earlier versions */
     const char *transport, *lane;
     bool resend; /* on_crash = "resend" rather than "hold" */
     int max_attempts;

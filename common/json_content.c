@@ -10,19 +10,40 @@
 static const struct {
     const char *name;
     size_t offset;
+    bool optional; /* runs of earlier versions have none */
 } TEXTS[] = {
-    {"campaign", offsetof(struct content, campaign)},
-    {"from", offsetof(struct content, from)},
-    {"reply_to", offsetof(struct content, reply_to)},
-    {"to_name", offsetof(struct content, to_name)},
-    {"subject", offsetof(struct content, subject)},
-    {"text", offsetof(struct content, text)},
-    {"html", offsetof(struct content, html)},
-    {"list_unsubscribe", offsetof(struct content, list_unsubscribe)},
-    {"transport", offsetof(struct content, transport)},
-    {"lane", offsetof(struct content, lane)},
+    {"campaign", offsetof(struct content, campaign), false},
+    {"from", offsetof(struct content, from), false},
+    {"reply_to", offsetof(struct content, reply_to), false},
+    {"to_name", offsetof(struct content, to_name), false},
+    {"subject", offsetof(struct content, subject), false},
+    {"text", offsetof(struct content, text), false},
+    {"html", offsetof(struct content, html), false},
+    {"list_unsubscribe", offsetof(struct content, list_unsubscribe), false},
+    {"transport", offsetof(struct content, transport), false},
+    {"lane", offsetof(struct content, lane), false},
+    {"text_name", offsetof(struct content, text_name), true},
+    {"html_name", offsetof(struct content, html_name), true},
 };
 enum { N_TEXTS = sizeof TEXTS / sizeof TEXTS[0] };
+
+static void write_text(struct buf *out, const char *text, size_t len)
+{
+    if (!chunk_write_text(out, text, len)) out->too_big = true;
+}
+
+static void write_partials(const struct template_partials *partials, struct buf *out)
+{
+    buf_append_text(out, ",\"partials\":{");
+    for (size_t i = 0; i < partials->count; i++) {
+        const struct template_source *p = &partials->items[i];
+        if (i) buf_append_char(out, ',');
+        write_text(out, p->name, strlen(p->name));
+        buf_append_char(out, ':');
+        write_text(out, p->text, p->len);
+    }
+    buf_append_char(out, '}');
+}
 
 void content_encode(const struct content *c, struct buf *out)
 {
@@ -30,8 +51,9 @@ void content_encode(const struct content *c, struct buf *out)
     for (int i = 0; i < N_TEXTS; i++) {
         const char *text = *(const char *const *)((const char *)c + TEXTS[i].offset);
         buf_append_format(out, ",\"%s\":", TEXTS[i].name);
-        if (!chunk_write_text(out, text, strlen(text))) out->too_big = true;
+        write_text(out, text, strlen(text));
     }
+    write_partials(&c->partials, out);
     buf_append_format(out,
                       ",\"has_text\":%s,\"has_html\":%s,\"on_crash\":\"%s\",\"max_attempts\":%d,"
                       "\"max_age_s\":%lld,\"delays_s\":[",
@@ -51,11 +73,34 @@ static struct err read_texts(const cJSON *root, struct content *out)
 {
     for (int i = 0; i < N_TEXTS; i++) {
         const cJSON *item = cJSON_GetObjectItemCaseSensitive(root, TEXTS[i].name);
-        if (!cJSON_IsString(item)) return bad(TEXTS[i].name);
-        char *copy = arena_copy(&out->arena, item->valuestring, strlen(item->valuestring));
+        const char *text = !item && TEXTS[i].optional ? "" : cJSON_GetStringValue(item);
+        if (!text) return bad(TEXTS[i].name);
+        char *copy = arena_copy(&out->arena, text, strlen(text));
         if (!copy) return bad(TEXTS[i].name);
         *(const char **)((char *)out + TEXTS[i].offset) = copy;
     }
+    return err_none();
+}
+
+static struct err read_partials(const cJSON *root, struct content *out)
+{
+    const cJSON *map = cJSON_GetObjectItemCaseSensitive(root, "partials"), *item;
+    if (!map) return err_none();
+    if (!cJSON_IsObject(map)) return bad("partials");
+    size_t room = (size_t)cJSON_GetArraySize(map), n = 0;
+    struct template_source *items = arena_alloc(&out->arena, room * sizeof *items);
+    if (!items) return bad("partials");
+    cJSON_ArrayForEach(item, map)
+    {
+        if (!cJSON_IsString(item)) return bad("partials");
+        size_t len = strlen(item->valuestring);
+        items[n].name = arena_copy(&out->arena, item->string, strlen(item->string));
+        items[n].text = arena_copy(&out->arena, item->valuestring, len);
+        items[n].len = len;
+        if (!items[n].name || !items[n].text) return bad("partials");
+        n++;
+    }
+    out->partials = (struct template_partials){items, n};
     return err_none();
 }
 
@@ -87,6 +132,7 @@ static struct err read_root(const cJSON *root, struct content *out)
     double number;
     TRY(read_number(root, "v", 1, &number));
     TRY(read_texts(root, out));
+    TRY(read_partials(root, out));
     TRY(read_number(root, "max_attempts", 1000, &number));
     out->max_attempts = (int)number;
     TRY(read_number(root, "max_age_s", 1e9, &number));

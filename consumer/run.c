@@ -5,19 +5,11 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/campaign_content.h"
+
 static struct err compile(struct run *run)
 {
-    const struct content *c = &run->content;
-    struct message_spec spec = {
-        .from = c->from,
-        .reply_to = *c->reply_to ? c->reply_to : NULL,
-        .to_name = *c->to_name ? c->to_name : NULL,
-        .subject = c->subject,
-        .text = c->has_text ? c->text : NULL,
-        .html = c->has_html ? c->html : NULL,
-        .list_unsubscribe = *c->list_unsubscribe ? c->list_unsubscribe : NULL,
-    };
-    TRY(message_compile(&spec, &run->mail));
+    TRY(campaign_content_compile(&run->content, &run->mail));
     run->domain = message_id_domain(run->mail);
     return err_none();
 }

@@ -111,7 +111,7 @@ static struct err steps(struct dry *dry, struct buf *out)
     const struct settings *settings = dry->request->settings;
     TRY(campaign_content_load(settings, dry->request->campaign, &dry->campaign));
     struct content content = campaign_content(&dry->campaign);
-    TRY(campaign_content_compile(&content, NULL, NULL, &dry->message));
+    TRY(campaign_content_compile(&content, &dry->message));
     TRY(find_time(dry));
     TRY(campaign_audience_start(settings, &dry->campaign, dry->scheduled_s, &dry->audience));
     struct count count = {0};

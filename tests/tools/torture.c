@@ -33,6 +33,11 @@ static struct value_field fields[] = {
 };
 static const struct value vars = {.kind = VALUE_MAP, .len = 2, .fields = fields};
 
+#define LINE "{{#n}}\n  [{{.}}]{{>end}}\n{{/n}}\n"
+static const struct template_source partial_files[] = {{"line.txt", LINE, sizeof LINE - 1},
+                                                       {"end.txt", "{{name}}.", 9}};
+static const struct template_partials partials = {partial_files, 2};
+
 static uint64_t hash = 14695981039346656037u; /* FNV-1a, 64 bit */
 
 static void take_result(const char *bytes, size_t len)
@@ -55,8 +60,8 @@ static struct err templates(struct buf *text, struct buf *out)
 {
     struct template *t;
     struct template_trouble trouble;
-    TRY(template_compile(&(struct template_source){"torture", buf_text(text), text->len}, NULL,
-                         TEMPLATE_STRICT, &t));
+    TRY(template_compile(&(struct template_source){"torture.txt", buf_text(text), text->len},
+                         &partials, TEMPLATE_STRICT, &t));
     bool whole = template_render(t, &vars, TEMPLATE_HTML, out, &trouble);
     template_free(t);
     take_result(out->data, out->len);
@@ -70,6 +75,9 @@ static struct err mails(struct buf *text, struct buf *out)
                                 .subject = "Hello {{name}}, 환영합니다",
                                 .text = buf_text(text),
                                 .html = buf_text(text),
+                                .text_name = "torture.txt",
+                                .html_name = "torture.txt",
+                                .partials = &partials,
                                 .list_unsubscribe = "https://example.com/{{n}}"};
     struct message_recipient to = {
         .to = "a@b.example", .to_len = 11, .vars = &vars, .message_id = "1.2@example.com"};
@@ -129,6 +137,9 @@ static struct err contents(struct buf *text, struct buf *out)
                         .list_unsubscribe = "",
                         .transport = "relay",
                         .lane = "bulk",
+                        .text_name = "torture.txt",
+                        .html_name = "",
+                        .partials = partials,
                         .has_text = true,
                         .max_attempts = 3,
                         .max_age_s = 3600,
@@ -155,6 +166,7 @@ static struct err pure(long number)
     buf_init(&text, 1 << 20);
     buf_init(&out, 4 << 20);
     write_long(&text, "Dear {{name}}, 안녕하세요, you have {{{n}}} of");
+    buf_append_text(&text, "{{^gone}}\n {{>line}}\n{{/gone}}\n");
     e = templates(&text, &out);
     buf_reset(&out);
     if (!e.code) e = mails(&text, &out);

@@ -63,6 +63,8 @@ static inline struct content content(void)
                             .has_text = true,
                             .transport = "relay",
                             .lane = "bulk",
+                            .text_name = "",
+                            .html_name = "",
                             .resend = resend,
                             .max_attempts = 4,
                             .max_age_s = 1000000,

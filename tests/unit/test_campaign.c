@@ -11,6 +11,27 @@
 
 static struct settings settings;
 
+/* letter.txt, letter.html: with partials that are right; the others each with one that is wrong. */
+static void write_partials(void)
+{
+    mkdir(fixture_path("templates/layout"), 0700);
+    fixture_write("templates/letter.txt",
+                  "{{>layout/head}}{{#rooms}}{{>tree}}{{/rooms}}{{>layout/head}}");
+    fixture_write("templates/letter.html", "<p>{{>layout/head}}</p>");
+    fixture_write("templates/layout/head.txt", "\xef\xbb\xbfHello\n{{> layout/foot }}");
+    fixture_write("templates/layout/foot.txt", "Bye\n");
+    fixture_write("templates/layout/head.html", "<h1>{{name}}</h1>");
+    fixture_write("templates/tree.txt", "{{#rooms}}{{>tree}}{{/rooms}}");
+    fixture_write("templates/gone-part.txt", "a\n {{>layout/gone}}");
+    fixture_write("templates/deep-gone.txt", "{{>gone-part}}");
+    fixture_write("templates/above.txt", "{{>../secret}}");
+    fixture_write("templates/absolute.txt", "{{>/etc/passwd}}");
+    fixture_write("templates/linked.txt", "{{>link}}");
+    fixture_write("templates/linked-folder.txt", "{{>neighbour/x}}");
+    fixture_write("templates/not-utf8.txt", "{{>latin}}");
+    fixture_write("templates/unclosed.txt", "{{>tree}}\n{{#a}}");
+}
+
 static int setup(void **state)
 {
     if (fixture_setup(state)) return -1;
@@ -27,6 +48,7 @@ static int setup(void **state)
     if (symlink("../secret.txt", fixture_path("templates/link.txt")) != 0) return -1;
     if (symlink("../templates-of-others", fixture_path("templates/neighbour")) != 0) return -1;
     if (symlink("a.txt", fixture_path("templates/inner.txt")) != 0) return -1;
+    write_partials();
     const char *file = fixture_write(
         "mailflock.cfg",
         "transports = { relay = { url = \"smtp://a\"; }; eu = { url = \"smtp://b\"; }; };"
@@ -100,6 +122,28 @@ static void a_full_campaign_is_read_as_written(void **state)
     assert_int_equal(c.delivery.delays.ms[0], 10000);
     assert_int_equal(c.delivery.max_attempts, 2);
     assert_int_equal(c.delivery.max_age_ms, 2592000000);
+    campaign_free(&c);
+}
+
+static void the_partials_of_templates_are_read_each_once(void **state)
+{
+    (void)state;
+    static const struct template_source want[] = {
+        {"layout/head.txt", "Hello\n{{> layout/foot }}", 24},
+        {"tree.txt", "{{#rooms}}{{>tree}}{{/rooms}}", 29},
+        {"layout/head.html", "<h1>{{name}}</h1>", 17},
+        {"layout/foot.txt", "Bye\n", 4},
+    };
+    struct campaign c;
+    struct err e =
+        read_text(SQL "content = { " FROM "text = \"letter.txt\"; html = \"letter.html\"; };", &c);
+    assert_string_equal(e.text, "");
+    assert_int_equal(c.content.partials.count, sizeof want / sizeof *want);
+    for (size_t i = 0; i < c.content.partials.count; i++) {
+        assert_string_equal(c.content.partials.items[i].name, want[i].name);
+        assert_string_equal(c.content.partials.items[i].text, want[i].text);
+        assert_int_equal(c.content.partials.items[i].len, want[i].len);
+    }
     campaign_free(&c);
 }
 
@@ -303,6 +347,28 @@ static const struct bad bad[] = {
     {"template_in_latin_1",
      TEMPLATE("latin.txt"),
      {"c.cfg:3: content.text", "latin.txt is not UTF-8"}},
+    {"missing_partial",
+     TEMPLATE("gone-part.txt"),
+     {"c.cfg: gone-part.txt:2:2: cannot open", "templates/layout/gone.txt: No such file"}},
+    {"partial_missing_in_a_partial", TEMPLATE("deep-gone.txt"), {"c.cfg: gone-part.txt:2:2: "}},
+    {"partial_above_the_directory",
+     TEMPLATE("above.txt"),
+     {"above.txt:1:1: '../secret.txt' must be a path inside the templates directory"}},
+    {"partial_with_an_absolute_path",
+     TEMPLATE("absolute.txt"),
+     {"absolute.txt:1:1: '/etc/passwd.txt' must be a path inside the templates directory"}},
+    {"partial_linked_from_outside",
+     TEMPLATE("linked.txt"),
+     {"linked.txt:1:1: 'link.txt' is a link that leads outside"}},
+    {"partial_in_a_directory_linked_from_outside",
+     TEMPLATE("linked-folder.txt"),
+     {"linked-folder.txt:1:1: 'neighbour/x.txt' is a link that leads outside"}},
+    {"partial_in_latin_1",
+     TEMPLATE("not-utf8.txt"),
+     {"not-utf8.txt:1:1: ", "latin.txt is not UTF-8"}},
+    {"template_with_an_unclosed_section",
+     TEMPLATE("unclosed.txt"),
+     {"c.cfg: unclosed.txt:2:1: a section that is not closed: {{#a}}"}},
     {"unknown_transport",
      DELIVERY("transport = \"rely\";"),
      {"c.cfg:4: delivery.transport: 'rely'", "there is: relay, eu"}},
@@ -339,6 +405,7 @@ int main(void)
     static const struct CMUnitTest plain[] = {
         cmocka_unit_test(a_short_campaign_gets_the_defaults),
         cmocka_unit_test(a_full_campaign_is_read_as_written),
+        cmocka_unit_test(the_partials_of_templates_are_read_each_once),
         cmocka_unit_test(a_campaign_takes_nothing_from_the_environment),
         cmocka_unit_test(a_template_may_have_its_maximum_and_not_a_byte_more),
         cmocka_unit_test(a_campaign_that_does_not_exist_is_named),

@@ -12,6 +12,11 @@
 
 #include "common/content.h"
 
+static const struct template_source PARTIALS[] = {
+    {"layout/head.html", "<h1>\xed\x99\x98</h1>\n", 13},
+    {"empty.html", "", 0},
+};
+
 static const struct content FULL = {
     .campaign = "welcome",
     .from = "\"News, daily\" <news@m.example>",
@@ -25,6 +30,9 @@ static const struct content FULL = {
     .has_html = true,
     .transport = "relay",
     .lane = "bulk",
+    .text_name = "hello.txt",
+    .html_name = "mail/hello.html",
+    .partials = {PARTIALS, 2},
     .resend = true,
     .max_attempts = 5,
     .max_age_s = 86400,
@@ -51,6 +59,14 @@ static void assert_same(const struct content *a, const struct content *b)
     assert_string_equal(a->list_unsubscribe, b->list_unsubscribe);
     assert_string_equal(a->transport, b->transport);
     assert_string_equal(a->lane, b->lane);
+    assert_string_equal(a->text_name, b->text_name);
+    assert_string_equal(a->html_name, b->html_name);
+    assert_int_equal(a->partials.count, b->partials.count);
+    for (size_t i = 0; i < a->partials.count; i++) {
+        assert_string_equal(a->partials.items[i].name, b->partials.items[i].name);
+        assert_string_equal(a->partials.items[i].text, b->partials.items[i].text);
+        assert_int_equal(a->partials.items[i].len, b->partials.items[i].len);
+    }
     assert_int_equal(a->has_text, b->has_text);
     assert_int_equal(a->has_html, b->has_html);
     assert_int_equal(a->resend, b->resend);
@@ -67,6 +83,7 @@ static void what_is_read_is_what_was_written(void **state)
     rows[1].text = rows[1].html = rows[1].reply_to = rows[1].to_name = rows[1].list_unsubscribe =
         "";
     rows[1].has_html = rows[1].resend = false; /* an empty text is not the same as none */
+    rows[1].partials = (struct template_partials){0};
     rows[2].max_attempts = 1000;
     rows[2].max_age_s = 1000000000;
     rows[2].n_delays = CONTENT_DELAYS_MAX;
@@ -128,6 +145,24 @@ static void replace(char *json, size_t size, const char *what, const char *with)
     snprintf(at, size - (size_t)(at - json), "%s%s", with, rest);
 }
 
+/* As it was written before there were partials. */
+static void a_content_of_an_earlier_version_is_read(void **state)
+{
+    (void)state;
+    static const char json[] =
+        "{\"v\":1,\"campaign\":\"welcome\",\"from\":\"a@m.example\",\"reply_to\":\"\","
+        "\"to_name\":\"\",\"subject\":\"s\",\"text\":\"t\",\"html\":\"\",\"list_unsubscribe\":\"\","
+        "\"transport\":\"relay\",\"lane\":\"bulk\",\"has_text\":true,\"has_html\":false,"
+        "\"on_crash\":\"hold\",\"max_attempts\":5,\"max_age_s\":86400,\"delays_s\":[60]}";
+    struct content got;
+    struct err e = content_decode(json, strlen(json), &got);
+    assert_string_equal(e.text, "");
+    assert_string_equal(got.text_name, "");
+    assert_string_equal(got.html_name, "");
+    assert_int_equal(got.partials.count, 0);
+    content_fini(&got);
+}
+
 static void what_is_missing_or_wrong_is_named(void **state)
 {
     (void)state;
@@ -140,6 +175,9 @@ static void what_is_missing_or_wrong_is_named(void **state)
         {"no sender", "\"from\"", "\"From\"", "'from' is missing"},
         {"subject null", "\"subject\":\"", "\"subject\":null,\"s\":\"", "'subject'"},
         {"no text", "\"text\"", "\"txt\"", "'text'"},
+        {"a name that is no text", "\"text_name\":\"", "\"text_name\":1,\"t\":\"", "'text_name'"},
+        {"partials that are no map", "\"partials\":{", "\"partials\":[],\"p\":{", "'partials'"},
+        {"a partial that is no text", "\"empty.html\":\"\"", "\"empty.html\":[]", "'partials'"},
         {"no lane", "\"lane\"", "\"line\"", "'lane'"},
         {"no attempts", "\"max_attempts\":5", "\"x\":5", "'max_attempts'"},
         {"too many attempts", "\"max_attempts\":5", "\"max_attempts\":1001", "'max_attempts'"},
@@ -204,6 +242,7 @@ int main(void)
         cmocka_unit_test(what_is_read_is_what_was_written),
         cmocka_unit_test(large_contents_keep_to_their_maximum),
         cmocka_unit_test(text_that_is_not_utf8_cannot_be_written),
+        cmocka_unit_test(a_content_of_an_earlier_version_is_read),
         cmocka_unit_test(what_is_missing_or_wrong_is_named),
         cmocka_unit_test(a_content_cut_at_any_byte_is_refused),
         cmocka_unit_test(the_last_delay_repeats),

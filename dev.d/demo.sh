@@ -2,26 +2,50 @@
 # ./dev demo: from a fresh machine to mails that have arrived. Setup, build and services come first,
 # one line each, with what they say in .dev/log/; dev.d/demo/main.py does the rest.
 
+# Of config/campaigns, each with the recipients it has where nothing else is asked for.
+declare -A DEMO_CAMPAIGNS=(
+    [welcome]=10000
+    [personal-newsletter]=10000
+)
 DEMO_RECIPIENTS_MAX=10000000
 DEMO_CONSUMERS_MAX=32
 
+demo_usage() {
+    cat <<'TEXT'
+usage: ./dev demo [--campaign NAME] [--recipients N] [--consumers K]
+
+Sees a campaign of config/campaigns go out: sets up, builds, starts the private services, loads
+sample data for N recipients, sends with K consumers (2), holds the ledger against the relay's own
+count, and shows the first mail as it arrived. Leaves the services up.
+
+  NAME                 N unless given
+  welcome              10,000    the default: a short letter with a name in it
+  personal-newsletter  10,000    language and preferences, a JSON column, decide what is in it
+TEXT
+}
+
 cmd_demo() {
-    local recipients=10000 consumers=2
+    local campaign=welcome recipients='' consumers=2
     while (($#)); do
         case $1 in
-        --recipients=* | --consumers=*) set -- "${1%%=*}" "${1#*=}" "${@:2}" ;;
-        --recipients | --consumers) (($# >= 2)) || usage_error "demo: $1 takes a number" ;;
-        *) usage_error "demo knows --recipients N and --consumers K, not '$1'" ;;
+        -h | --help)
+            demo_usage
+            return
+            ;;
+        --campaign=* | --recipients=* | --consumers=*) set -- "${1%%=*}" "${1#*=}" "${@:2}" ;;
+        --campaign | --recipients | --consumers) (($# >= 2)) || usage_error "demo: $1 takes a value" ;;
+        *) usage_error "demo knows --campaign NAME, --recipients N and --consumers K, not '$1'" ;;
         esac
-        if [[ $1 == --recipients ]]; then
-            recipients=$(demo_number "$1" "$2" "$DEMO_RECIPIENTS_MAX")
-        else
-            consumers=$(demo_number "$1" "$2" "$DEMO_CONSUMERS_MAX")
-        fi
+        case $1 in
+        --campaign) campaign=$(demo_campaign "$2") ;;
+        --recipients) recipients=$(demo_number "$1" "$2" "$DEMO_RECIPIENTS_MAX") ;;
+        --consumers) consumers=$(demo_number "$1" "$2" "$DEMO_CONSUMERS_MAX") ;;
+        esac
         shift 2
     done
-    printf 'Mailflock: a campaign for %s, sent by %s\n\n' "$(demo_count "$recipients" recipient)" \
-        "$(demo_count "$consumers" consumer)"
+    recipients=${recipients:-${DEMO_CAMPAIGNS[$campaign]}}
+    printf 'Mailflock: campaign %s for %s, sent by %s\n\n' "$campaign" \
+        "$(demo_count "$recipients" recipient)" "$(demo_count "$consumers" consumer)"
     mkdir -p "$LOG"
     demo_ask_for_root
     demo_step setup cmd_setup
@@ -32,7 +56,19 @@ cmd_demo() {
     unset "${!MAILFLOCK_@}"
     # shellcheck source=/dev/null
     . "$STATE/env"
-    exec "$PYTHON" -B "$ROOT/dev.d/demo/main.py" "$recipients" "$consumers"
+    exec "$PYTHON" -B "$ROOT/dev.d/demo/main.py" "$campaign" "$recipients" "$consumers"
+}
+
+# demo_campaign NAME: NAME, when it is one of them.
+demo_campaign() {
+    local name
+    for name in "${!DEMO_CAMPAIGNS[@]}"; do
+        if [[ $name == "$1" ]]; then
+            printf '%s\n' "$name"
+            return
+        fi
+    done
+    usage_error "demo has no campaign '$1', only ${!DEMO_CAMPAIGNS[*]}"
 }
 
 # demo_number OPTION TEXT MOST: TEXT without leading zeros, when it is a number from 1 to MOST.

@@ -1,11 +1,11 @@
 """The part of ./dev demo that comes when everything is built and the services are up: a campaign
 goes out, is watched, counted and shown. Called by dev.d/demo.sh, which has checked the arguments
-and read .dev/env: main.py RECIPIENTS CONSUMERS.
+and read .dev/env: main.py CAMPAIGN RECIPIENTS CONSUMERS.
 
 It works in a database and a virtual host of its own, made anew each time, with the configuration,
-campaign and templates of config/. Relays are private instances of Postfix's smtp-sink: one that
-keeps what it gets, for a first mail that is shown at the end, then one that only counts, and whose
-count is held against the ledger.
+campaign, templates and sample data of config/. Relays are private instances of Postfix's smtp-sink:
+one that keeps what it gets, for a first mail that is shown at the end, then one that only counts,
+and whose count is held against the ledger.
 """
 
 import contextlib
@@ -22,9 +22,10 @@ import time
 import pymysql
 
 import sample
-from places import Broker, Subscribers, connect
+from campaigns import CAMPAIGNS
+from places import Broker, Sample, connect
 from programs import Program, Sink
-from screen import Screen
+from screen import Screen, counted
 
 DATABASE = "mailflock_demo"
 VHOST = "mailflock-demo"
@@ -52,15 +53,15 @@ def interrupt(number, _frame):
 
 
 class Demo:
-    def __init__(self, recipients, consumers):
-        self.recipients, self.n_consumers = recipients, consumers
+    def __init__(self, campaign, recipients, consumers):
+        self.campaign, self.recipients, self.n_consumers = campaign, recipients, consumers
         self.screen = Screen()
         self.root, self.build = os.environ["MF_ROOT"], os.environ["MF_BUILD"]
         self.log = os.path.join(self.root, ".dev", "log")
         self.config = os.path.join(self.root, "config", "mailflock.cfg")
         self.programs = []  # all that were started
         self.consumers, self.producer, self.sink = [], None, None  # those of the campaign
-        self.first_run, self.first_mail = 0, None
+        self.first_run, self.first_mail, self.left_out = 0, None, 0
         self.counts = {"recipients": 0, "sent": 0, "failed": 0, "unknown": 0, "pending": recipients}
         self.status = {}
 
@@ -139,23 +140,23 @@ class Demo:
         self.environment = {**os.environ, "MAILFLOCK_DATABASE_NAME": DATABASE,
                             "MAILFLOCK_BROKER_VHOST": VHOST}
         self.mailflock("init")
-        self.subscribers = Subscribers(self.db)
-        self.subscribers.create()
+        samples = os.path.join(self.root, "config", "samples")
+        self.sample = Sample(self.db, os.path.join(samples, self.campaign.sample))
         return f"database {DATABASE}, virtual host {VHOST}"
 
     def send_first(self):
-        """A run for one subscriber, to a sink that keeps the mail."""
-        self.subscribers.load(1, 1)
+        """A run for one recipient, to a sink that keeps the mail."""
+        self.sample.load(1, 1)
         sink = self.start_sink("first-sink", 1, keep=True)
         consumer = self.start_consumer("first-consumer", sink)
         minute_ago = datetime.datetime.now(datetime.timezone.utc) - datetime.timedelta(minutes=1)
-        self.start("mailflock-producer", "first-producer", "run", "welcome",
+        self.start("mailflock-producer", "first-producer", "run", self.campaign.name,
                    "--at", minute_ago.strftime("%Y-%m-%dT%H:%M:%SZ"))
         self.wait(lambda: self.look(), READY_S, "the first mail")
         self.stop(consumer)
         self.first_run, self.first_mail = self.value("SELECT MAX(id) FROM run"), sink.kept()
         self.stop_sink(sink)
-        return "to the first subscriber, and kept: it is shown below"
+        return "to the first of them, and kept: it is shown below"
 
     def stop_sink(self, sink):
         """smtp-sink has no end of its own."""
@@ -163,8 +164,10 @@ class Demo:
         sink.wait(10)
 
     def load(self):
-        self.subscribers.load(2, self.recipients)
-        return f"{self.recipients:,} in table subscriber"
+        self.sample.load(2, self.recipients)
+        self.left_out = self.value("SELECT COUNT(*) FROM left_out")
+        return (f"{counted(self.recipients, self.campaign.person)}, and {self.left_out:,} who "
+                f"{self.campaign.left_out}")
 
     def start_consumers(self):
         self.sink = self.start_sink("sink", self.n_consumers)
@@ -177,7 +180,7 @@ class Demo:
     def send(self):
         """The campaign, watched to its end."""
         began = moved = next_look = time.monotonic()
-        self.producer = self.start("mailflock-producer", "producer", "run", "welcome")
+        self.producer = self.start("mailflock-producer", "producer", "run", self.campaign.name)
         deadline = began + 60 + self.recipients / SLOWEST_PER_S
         last = -1
         with self.screen.progress(self.recipients) as progress:
@@ -229,19 +232,30 @@ class Demo:
         self.wait(lambda: self.producer.code() is not None, 30, "the producer to end")
         self.stop(*self.consumers)
         self.look()
-        self.status = json.loads(self.mailflock("status", "welcome", "--json").stdout)
+        self.status = json.loads(self.mailflock("status", self.campaign.name, "--json").stdout)
         audit = self.mailflock("audit", check=False)
         if audit.returncode:
             wrong.append("mailflock audit: " + (audit.stdout + audit.stderr).strip())
         if self.counts["recipients"] != self.recipients:
-            wrong.append(f"{self.recipients:,} subscribers, but the ledger has "
+            wrong.append(f"{counted(self.recipients, self.campaign.person)}, but the ledger has "
                          f"{self.counts['recipients']:,} recipients")
+        strangers = self.value(
+            f"SELECT COUNT(*) FROM delivery WHERE run_id > {self.first_run} "
+            "AND CAST(recipient_id AS UNSIGNED) IN (SELECT id FROM left_out)")
+        if strangers:
+            wrong.append(f"{strangers:,} who {self.campaign.left_out} are in the ledger")
         if self.counts["pending"]:
             wrong.append(f"{self.counts['pending']:,} recipients are still pending")
         if self.sink.count() != self.counts["sent"]:
             wrong.append(f"the ledger says {self.counts['sent']:,} sent, but smtp-sink counted "
                          f"{self.sink.count():,}")
         return wrong
+
+    def since_scheduled(self):
+        """Seconds from the run's scheduled moment to the last accepted mail."""
+        scheduled, last = (datetime.datetime.fromisoformat(self.status[name])
+                           for name in ("scheduled_at", "last_accepted_at"))
+        return (last - scheduled).total_seconds()
 
     # -- what is shown at the end
 
@@ -254,6 +268,8 @@ class Demo:
         if seconds is not None:
             row("mails/s", f"{rate:,.0f}" if rate else "-")
             row("seconds", f"{seconds:.2f}", "from the first to the last accepted mail")
+            row("in all", f"{self.since_scheduled():.2f}",
+                "from the scheduled moment to the last accepted mail")
         if self.producer:
             row("producer", mebibytes(self.producer), "memory at its peak")
         if len(self.consumers) <= LISTED_CONSUMERS:
@@ -265,6 +281,7 @@ class Demo:
                 f"memory at its peak: the most of {len(self.consumers)}")
         row("smtp-sink", f"{self.sink.count():,}", "mails accepted, by its own count")
         if not wrong:
+            row("left out", f"{self.left_out:,}", f"who {self.campaign.left_out} got nothing")
             row("audit", "balanced", "one outcome for each, and every sum agrees")
 
     def hints(self):
@@ -282,7 +299,7 @@ class Demo:
         wrong = []
         try:
             for name, scene in (("init", self.init), ("first mail", self.send_first),
-                                ("subscribers", self.load), ("consumers", self.start_consumers)):
+                                ("people", self.load), ("consumers", self.start_consumers)):
                 self.screen.step(name, scene)
             self.send()
             wrong = self.settle()
@@ -305,7 +322,7 @@ class Demo:
 def main():
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, interrupt)
-    demo = Demo(int(sys.argv[1]), int(sys.argv[2]))
+    demo = Demo(CAMPAIGNS[sys.argv[1]], int(sys.argv[2]), int(sys.argv[3]))
     try:
         with demo:
             return demo.play()

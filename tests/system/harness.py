@@ -317,13 +317,14 @@ class Stage:
 
     # -- database
 
-    def connect_database(self, database=...):
-        """A connection of its own, autocommit, times in UTC; the caller closes it."""
+    def connect_database(self, database=..., **more):
+        """A connection of its own, autocommit, times in UTC; the caller closes it. more: options of
+        pymysql.connect."""
         return pymysql.connect(
             host=ENV["MAILFLOCK_DATABASE_HOST"], port=int(ENV["MAILFLOCK_DATABASE_PORT"]),
             user=ENV["MAILFLOCK_DATABASE_USER"], password=ENV["MAILFLOCK_DATABASE_PASSWORD"],
             database=self.database if database is ... else database, charset="utf8mb4",
-            autocommit=True, init_command="SET time_zone='+00:00'", connect_timeout=10)
+            autocommit=True, init_command="SET time_zone='+00:00'", connect_timeout=10, **more)
 
     def _execute(self, sql, args):
         for last in (False, True):

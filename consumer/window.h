@@ -10,7 +10,7 @@
 
 enum {
     WINDOW_MAX = 512,        /* with up to 256 connections; above, twice the connections */
-    WINDOW_GATHER_US = 4000, /* so long outcomes wait for others to share their commit */
+    WINDOW_GATHER_US = 8000, /* so long outcomes wait for others to share their commit */
 };
 
 struct window {

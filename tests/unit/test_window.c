@@ -42,8 +42,8 @@ static void the_size_follows_the_flow(void **state)
     } rows[] = {
         {"32 connections at full speed", 20000, 32, 20000, 0, 512, 512},
         {"32 connections, slow commits", 50000, 32, 900000, 0, 512, 512},
-        {"32 connections at full speed, quick commits", 20000, 32, 1000, 5000, 220, 240},
-        {"32 connections, some speed", 5000, 32, 10000, 0, 160, 175},
+        {"32 connections at full speed, quick commits", 20000, 32, 1000, 5000, 380, 400},
+        {"32 connections, some speed", 5000, 32, 10000, 0, 200, 220},
         {"100 mails a second", 100, 32, 10000, 0, 32, 64},
         {"100 mails a second, slow commits", 100, 32, 100000, 0, 32, 64},
         {"100 mails a second, rare commits", 100, 20, 5000, 200000, 20, 40},
@@ -104,7 +104,7 @@ static void a_night_without_mails_leaves_a_small_window(void **state)
 {
     (void)state;
     struct window w = steady(10000, 10000, 0);
-    assert_in_range(window_size(&w, 32), 308, 314);
+    assert_in_range(window_size(&w, 32), 386, 396);
     int64_t now = w.last_us;
     for (int i = 0; i < 40; i++, now += 20000000) window_observe(&w, 0, now, now + 10000);
     assert_int_equal(window_size(&w, 32), 64);

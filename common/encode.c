@@ -8,6 +8,7 @@ enum { QP_LINE = 75 }; /* one more for the '=' of a soft line break makes 76 */
 enum { BASE64_LINE = 76 };
 enum { HEADER_LINE = 78, WORD_LINE = 76, WORD_FRAME = 12, WORD_MAX = 75 };
 enum { HEADER_WORD_MAX = 900 }; /* longer runs without a fold are encoded, so no line nears 998 */
+enum { PARAMETER_LINE = 64 };   /* leaves room for a last character of 12 */
 enum { PHRASE_PLAIN_MAX = 60 }; /* longer names are encoded, since encoded-words can be folded */
 
 enum { QP_SAFE = 1, HTML_SAFE = 2, URL_SAFE = 4, ATOM = 8, PRINT = 16 };
@@ -386,4 +387,32 @@ size_t encode_phrase(const char *text, size_t len, size_t col, struct buf *out)
     }
     buf_append(out, text, len);
     return col + len;
+}
+
+/* RFC 2231 section 4: name*0*=UTF-8''..., name*1*=..., of whole characters. */
+static void parameter_pieces(const char *name, const char *text, size_t len, struct buf *out)
+{
+    for (unsigned n = 0; len; n++) {
+        size_t start = out->len, cut = 0;
+        buf_append_format(out, ";\r\n %s*%u*=%s", name, n, n ? "" : "UTF-8''");
+        while (cut < len && out->len - start < PARAMETER_LINE && !out->too_big) {
+            size_t from = cut++;
+            while (cut < len && (text[cut] & 0xc0) == 0x80) cut++;
+            encode_url(text + from, cut - from, out);
+        }
+        text += cut;
+        len -= cut;
+        if (out->too_big) return;
+    }
+}
+
+void encode_parameter(const char *name, const char *text, size_t len, struct buf *out)
+{
+    if (strlen(name) + len > PARAMETER_LINE || run_of(text, len, PRINT) < len ||
+        memmem(text, len, "=?", 2)) {
+        parameter_pieces(name, text, len, out);
+        return;
+    }
+    buf_append_format(out, ";\r\n %s=", name);
+    quote_phrase(text, len, 0, out);
 }

@@ -51,6 +51,10 @@ struct encode_base64 {
 void encode_base64(struct encode_base64 *s, const char *bytes, size_t len, struct buf *out);
 void encode_base64_end(struct encode_base64 *s, struct buf *out);
 
+/* encode_parameter: ";", a new line and name="text"; what is beyond ASCII, too long for
+ * a line or like an encoded-word, in the form of RFC 2231. text as for encode_header. */
+void encode_parameter(const char *name, const char *text, size_t len, struct buf *out);
+
 /* encode_header: an unstructured header value (RFC 5322 section 2.2.1) that starts at column col.
  * Printable ASCII stays, folded at spaces to 78 columns where there are any; all else becomes
  * UTF-8 encoded-words (RFC 2047). No line passes 998. text: valid UTF-8, no CR, LF or NUL.

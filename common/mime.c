@@ -10,6 +10,7 @@
 
 #include "common/address.h"
 #include "common/encode.h"
+#include "common/mime_frame.h"
 #include "common/mime_part.h"
 #include "common/template.h"
 
@@ -27,9 +28,7 @@ struct message {
     struct template *to_name, *subject, *list_unsubscribe; /* NULL: none */
     struct mime_part *text, *html;                         /* NULL: none */
     struct buf head;                                       /* From to "To: " */
-    struct buf text_head; /* from the last header to the text, or to the only part */
-    struct buf html_head; /* between the parts, when there are both */
-    struct buf tail;      /* behind the last part */
+    struct mime_frame frame;
 };
 
 /* One build, so that its steps need not pass all this along. */
@@ -132,39 +131,6 @@ static struct err compile_parts(const struct message_spec *spec, struct message 
                         &m->html);
 }
 
-/* FNV-1a; its only use is that different contents have different boundaries. */
-static uint64_t hash_text(uint64_t hash, const char *text)
-{
-    for (; *text; text++) hash = (hash ^ (unsigned char)*text) * 0x100000001b3u;
-    return hash;
-}
-
-static void part_head(struct buf *out, const char *kind, const struct mime_part *p)
-{
-    buf_append_format(out, "Content-Type: text/%s; charset=UTF-8\r\n", kind);
-    buf_append_format(out, "Content-Transfer-Encoding: %s\r\n\r\n", mime_part_encoding(p));
-}
-
-/* RFC 2045 section 6.7: a boundary with "=_" in it cannot occur in either encoding. The CRLF before
- * a delimiter belongs to it, so every part keeps its own line end (RFC 2046 section 5.1.1). */
-static void write_frames(const struct message_spec *spec, struct message *m)
-{
-    if (!m->text || !m->html) {
-        part_head(&m->text_head, m->text ? "plain" : "html", m->text ? m->text : m->html);
-        return;
-    }
-    char boundary[32];
-    uint64_t hash = hash_text(hash_text(0xcbf29ce484222325u, spec->text), spec->html);
-    snprintf(boundary, sizeof boundary, "=_%016llx", (unsigned long long)hash);
-    buf_append_format(&m->text_head, "Content-Type: multipart/alternative;\r\n boundary=\"%s\"\r\n",
-                      boundary);
-    buf_append_format(&m->text_head, "\r\n--%s\r\n", boundary);
-    part_head(&m->text_head, "plain", m->text);
-    buf_append_format(&m->html_head, "\r\n--%s\r\n", boundary);
-    part_head(&m->html_head, "html", m->html);
-    buf_append_format(&m->tail, "\r\n--%s--\r\n", boundary);
-}
-
 static struct err compile(const struct message_spec *spec, struct message *m)
 {
     TRY(compile_addresses(m, spec));
@@ -173,7 +139,7 @@ static struct err compile(const struct message_spec *spec, struct message *m)
     TRY(compile_header("subject", spec->subject, &m->subject));
     TRY(compile_url(spec, m));
     TRY(compile_parts(spec, m));
-    write_frames(spec, m);
+    TRY(mime_frame_write(&m->frame, spec, m->text, m->html));
     return buf_check(&m->head, "the header");
 }
 
@@ -183,9 +149,7 @@ struct err message_compile(const struct message_spec *spec, struct message **out
     struct message *m = mem_alloc(sizeof *m);
     *m = (struct message){0};
     buf_init(&m->head, HEADER_MAX);
-    buf_init(&m->text_head, HEADER_MAX);
-    buf_init(&m->html_head, HEADER_MAX);
-    buf_init(&m->tail, HEADER_MAX);
+    mime_frame_init(&m->frame);
     struct err e = compile(spec, m);
     if (e.code)
         message_free(m);
@@ -203,9 +167,7 @@ void message_free(struct message *m)
     mime_part_free(m->text);
     mime_part_free(m->html);
     buf_fini(&m->head);
-    buf_fini(&m->text_head);
-    buf_fini(&m->html_head);
-    buf_fini(&m->tail);
+    mime_frame_fini(&m->frame);
     free(m->message_id_domain);
     free(m);
 }
@@ -223,6 +185,12 @@ bool message_is_utf8(const struct message *m)
 const char *message_id_domain(const struct message *m)
 {
     return m->message_id_domain;
+}
+
+const char *message_files(const struct message *m, size_t *len)
+{
+    *len = m->frame.files.len;
+    return m->frame.files.data;
 }
 
 void message_scratch_init(struct message_scratch *s, size_t max)
@@ -392,13 +360,12 @@ static bool build_body(const struct build *b)
 {
     const struct message *m = b->m;
     struct buf *out = b->out;
-    if (!build_part(b, &m->text_head, m->text ? m->text : m->html)) return false;
-    if (m->text && m->html) {
-        if (!build_part(b, &m->html_head, m->html)) return false;
-        buf_append(out, m->tail.data, m->tail.len);
-    } else if (!out->too_big && out->data[out->len - 1] != '\n') {
+    if (!build_part(b, &m->frame.head, m->text ? m->text : m->html)) return false;
+    if (m->text && m->html && !build_part(b, &m->frame.between, m->html)) return false;
+    if (mime_frame_is_multipart(&m->frame))
+        buf_append(out, m->frame.end.data, m->frame.end.len);
+    else if (!out->too_big && out->data[out->len - 1] != '\n')
         buf_append(out, "\r\n", 2);
-    }
     if (!out->too_big) return true;
     snprintf(b->reason, b->reason_size, "the mail is larger than %zu bytes", out->max);
     return false;

@@ -12,6 +12,19 @@
 #include "common/template.h"
 #include "common/value.h"
 
+enum {
+    MESSAGE_FILES_MAX = 5 << 20
+}; /* bytes of a mail's files together, before they are encoded */
+
+/* A file that goes with every mail: an attachment, or an image that the HTML shows as cid:NAME. The
+ * name's extension decides the media type. */
+struct message_file {
+    const char *name; /* UTF-8, without directories */
+    const char *bytes;
+    size_t len;
+    bool image;
+};
+
 /* All are borrowed during message_compile; NULL where a thing is not wanted. from and subject are
  * required, and at least one of text and html. */
 struct message_spec {
@@ -21,6 +34,8 @@ struct message_spec {
     const char *text, *html;                  /* templates; "" is a part with an empty body */
     const char *text_name, *html_name;        /* their files; NULL: "text", "html" */
     const struct template_partials *partials; /* for text and html; NULL: none */
+    const struct message_file *files;
+    size_t n_files;
     const char *list_unsubscribe;  /* URL template: {{x}} is percent-encoded, {{{x}}} is not */
     const char *message_id_domain; /* NULL: the domain of from */
 };
@@ -61,12 +76,16 @@ struct message_scratch {
 void message_scratch_init(struct message_scratch *s, size_t max);
 void message_scratch_fini(struct message_scratch *s);
 
-/* message_build: appends the complete mail to out. Lines end in CRLF, the last one too, have at
- * most 998 octets, and none starts with a dot, so that the caller ends DATA with ".\r\n" and stuffs
- * nothing. False where this recipient cannot have a mail: what template_render refuses, a line
- * break in the address or in a header's variable, invalid UTF-8, a mail past out's maximum. Then
- * reason is one line without data from outside, and out is as it was. */
+/* message_build: appends the mail to out, complete but for the files. Lines end in CRLF, the last
+ * one too, have at most 998 octets, and none starts with a dot, so that the caller ends DATA with
+ * ".\r\n" and stuffs nothing. False where this recipient cannot have a mail: what template_render
+ * refuses, a line break in the address or in a header's variable, invalid UTF-8, a mail past out's
+ * maximum. Then reason is one line without data from outside, and out is as it was. */
 bool message_build(const struct message *m, const struct message_recipient *r,
                    struct message_scratch *s, struct buf *out, char *reason, size_t reason_size);
+
+/* message_files: borrows what follows in every mail behind what message_build wrote: its images and
+ * attachments, encoded, with CRLF at the end; *len is 0 where there are none. */
+const char *message_files(const struct message *m, size_t *len);
 
 #endif

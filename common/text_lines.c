@@ -1,5 +1,5 @@
-/* One line is gathered at a time, twice: as it is written where something shows in it, and as its tags
- * alone where nothing does. */
+/* One line is gathered at a time, twice: as it is written where something shows in it, and as its
+ * tags alone where nothing does. */
 #include "common/text_lines.h"
 
 void text_lines_init(struct text_lines *l, struct buf *out)

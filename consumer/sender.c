@@ -64,6 +64,11 @@ const char *sender_from(const struct mail *mail)
     return message_from(mail->task->job->run->mail);
 }
 
+const char *sender_files(const struct mail *mail, size_t *len)
+{
+    return message_files(mail->task->job->run->mail, len);
+}
+
 const char *sender_to(const struct mail *mail)
 {
     return mail->task->job->message.recipients[mail->index].to;

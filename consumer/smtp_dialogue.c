@@ -10,14 +10,42 @@ enum { BODY_MAX = 32 * 1024 * 1024, OUT_MAX = 2 * BODY_MAX };
 void smtp_dialogue_init(struct smtp_dialogue *d, struct transport *t)
 {
     *d = (struct smtp_dialogue){.transport = t};
-    buf_init(&d->out, OUT_MAX);
+    buf_init(&d->out.text, OUT_MAX);
     for (int i = 0; i < 2; i++) buf_init(&d->flights[i].body, BODY_MAX);
 }
 
 void smtp_dialogue_fini(struct smtp_dialogue *d)
 {
-    buf_fini(&d->out);
+    buf_fini(&d->out.text);
     for (int i = 0; i < 2; i++) buf_fini(&d->flights[i].body);
+}
+
+static void reset_out(struct smtp_dialogue *d)
+{
+    buf_reset(&d->out.text);
+    d->out.files = NULL;
+    d->out.written = 0;
+}
+
+bool smtp_dialogue_unsent(const struct smtp_dialogue *d, const char **bytes, size_t *len)
+{
+    size_t at = d->out.written, files_at = d->out.files ? d->out.files_at : d->out.text.len;
+    *bytes = d->out.text.data + at;
+    *len = files_at - at;
+    if (at < files_at || !d->out.files) return *len > 0;
+    *bytes = d->out.files + (at - files_at);
+    *len = d->out.files_len - (at - files_at);
+    return true;
+}
+
+void smtp_dialogue_sent(struct smtp_dialogue *d, size_t len)
+{
+    d->out.written += len;
+    if (d->out.files && d->out.written == d->out.files_at + d->out.files_len) {
+        d->out.written -= d->out.files_len;
+        d->out.files = NULL;
+    }
+    if (!d->out.files && d->out.written == d->out.text.len) reset_out(d);
 }
 
 void smtp_dialogue_open(struct smtp_dialogue *d, struct smtp_offers offers, int limit)
@@ -27,14 +55,14 @@ void smtp_dialogue_open(struct smtp_dialogue *d, struct smtp_offers offers, int 
     d->taken = 0;
     d->limit = limit;
     d->expect_at = d->expect_count = 0;
-    buf_reset(&d->out);
+    reset_out(d);
 }
 
 static void say(struct smtp_dialogue *d, const char *before, const char *path, const char *after)
 {
-    buf_append_text(&d->out, before);
-    buf_append_text(&d->out, path);
-    buf_append_text(&d->out, after);
+    buf_append_text(&d->out.text, before);
+    buf_append_text(&d->out.text, path);
+    buf_append_text(&d->out.text, after);
 }
 
 static void expect(struct smtp_dialogue *d, enum smtp_expect what, const struct smtp_flight *f)
@@ -60,13 +88,13 @@ static void say_rcpt(struct smtp_dialogue *d, struct smtp_flight *f)
 
 static void say_data(struct smtp_dialogue *d, struct smtp_flight *f)
 {
-    buf_append_text(&d->out, "DATA\r\n");
+    buf_append_text(&d->out.text, "DATA\r\n");
     expect(d, EXPECT_DATA, f);
 }
 
 static void say_rset(struct smtp_dialogue *d)
 {
-    buf_append_text(&d->out, "RSET\r\n");
+    buf_append_text(&d->out.text, "RSET\r\n");
     expect(d, EXPECT_RSET, NULL);
 }
 
@@ -108,14 +136,27 @@ static void announce(struct smtp_dialogue *d)
     say_data(d, f);
 }
 
+/* What the run's mails have in common is written from where it is, not from a copy for each. */
+static void add_files(struct smtp_dialogue *d, struct smtp_flight *f)
+{
+    size_t len;
+    const char *files = sender_files(&f->mail, &len);
+    if (!len) return;
+    if (d->out.files) abort(); /* on_dot ended a connection whose files were not all written */
+    d->out.files = files;
+    d->out.files_at = d->out.text.len;
+    d->out.files_len = len;
+}
+
 /* PROTOCOL C4: from here on the mail counts as handed over, whatever the socket says. */
 static void hand_over(struct smtp_dialogue *d, struct smtp_flight *f)
 {
     f->waiting = !sender_may_hand_over(&f->mail);
     if (f->waiting) return;
     f->handed_over = true;
-    buf_append(&d->out, f->body.data, f->body.len);
-    buf_append_text(&d->out, ".\r\n");
+    buf_append(&d->out.text, f->body.data, f->body.len);
+    add_files(d, f);
+    buf_append_text(&d->out.text, ".\r\n");
     expect(d, EXPECT_DOT, f);
 }
 
@@ -180,7 +221,7 @@ static enum smtp_trouble on_data(struct smtp_dialogue *d, struct smtp_flight *f,
                                  const struct reply *reply)
 {
     if (f->refused && reply->code == 354) { /* PROTOCOL S1: an RSET would become message text */
-        buf_append_text(&d->out, ".\r\n");
+        buf_append_text(&d->out.text, ".\r\n");
         expect(d, EXPECT_LONE_DOT, f);
         return SMTP_FINE;
     }
@@ -205,7 +246,8 @@ static enum smtp_trouble on_dot(struct smtp_dialogue *d, struct smtp_flight *f,
     f->used = false;
     d->useful = true;
     sender_done(&f->mail, &o);
-    bool out_of_step = o.status == OUTCOME_UNKNOWN;
+    /* A verdict before the mail's files are written: they are no longer there to be written. */
+    bool out_of_step = o.status == OUTCOME_UNKNOWN || d->out.files;
     return reply->code == 421 || out_of_step ? SMTP_LOST : SMTP_FINE;
 }
 
@@ -246,7 +288,7 @@ enum smtp_trouble smtp_dialogue_reply(struct smtp_dialogue *d, const struct repl
 void smtp_dialogue_quit(struct smtp_dialogue *d)
 {
     d->no_more = true;
-    buf_append_text(&d->out, "QUIT\r\n");
+    buf_append_text(&d->out.text, "QUIT\r\n");
     expect(d, EXPECT_QUIT, NULL);
 }
 
@@ -275,7 +317,7 @@ void smtp_dialogue_close(struct smtp_dialogue *d, enum outcome_status unanswered
         }
     }
     d->expect_count = 0;
-    buf_reset(&d->out);
+    reset_out(d);
 }
 
 bool smtp_dialogue_expendable(const struct smtp_dialogue *d, const struct task *task)

@@ -32,7 +32,7 @@ struct smtp_flight {
     bool handed_over; /* the final dot was offered to the socket */
     struct mail mail;
     struct outcome refusal;
-    struct buf body; /* the built message, without the final dot */
+    struct buf body; /* the built message, without its files and the final dot */
 };
 
 /* What the server's last EHLO offered. */
@@ -52,7 +52,12 @@ struct smtp_dialogue {
         uint8_t what, flight;
     } expect[SMTP_EXPECT_MAX]; /* ring */
     int expect_at, expect_count;
-    struct buf out; /* to be written; the caller removes what it wrote */
+    struct { /* to be written */
+        struct buf text;
+        const char *files; /* belong into text at files_at, borrowed from a mail; NULL: no more */
+        size_t files_at, files_len;
+        size_t written; /* bytes, of text and files */
+    } out;
 };
 
 enum smtp_trouble {
@@ -73,6 +78,11 @@ void smtp_dialogue_go(struct smtp_dialogue *d);
 
 /* smtp_dialogue_reply: one reply. Trouble ends the connection: then call smtp_dialogue_close. */
 enum smtp_trouble smtp_dialogue_reply(struct smtp_dialogue *d, const struct reply *reply);
+
+/* smtp_dialogue_unsent: what is to be written next, *len bytes, borrowed until the next call of
+ * anything here; false when there is nothing. smtp_dialogue_sent: so many of them were. */
+bool smtp_dialogue_unsent(const struct smtp_dialogue *d, const char **bytes, size_t *len);
+void smtp_dialogue_sent(struct smtp_dialogue *d, size_t len);
 
 /* smtp_dialogue_quit: says QUIT, when nothing is expected any more. */
 void smtp_dialogue_quit(struct smtp_dialogue *d);

@@ -63,6 +63,10 @@ bool sender_take(struct transport *t, struct mail *mail, struct buf *body);
 /* sender_available: roughly how many more mails sender_take would give, at most limit. */
 uint32_t sender_available(const struct transport *t, uint32_t limit);
 
+/* sender_files: what follows the body of each mail of the run, so that it is not copied into each:
+ * images and attachments; borrowed until the mail is told about. *len 0: nothing. */
+const char *sender_files(const struct mail *mail, size_t *len);
+
 /* The envelope; borrowed until the mail is told about. */
 const char *sender_from(const struct mail *mail);
 const char *sender_to(const struct mail *mail);

@@ -42,7 +42,6 @@ struct conn {
     int64_t opened_us;   /* when connecting began */
     int64_t deadline_us; /* 0 = none */
     int64_t idle_since_us;
-    size_t out_pos;
     char error[CURL_ERROR_SIZE];
     struct smtp_input in;
     struct smtp_dialogue dialogue;
@@ -215,11 +214,12 @@ static CURLcode conn_recv(struct conn *c, char *to, size_t room, size_t *got)
 /* Writes what the dialogue has to say; false where the connection was lost and closed. */
 static bool flush(struct conn *c)
 {
-    struct buf *out = &c->dialogue.out;
-    bool any = out->len > 0;
-    while (c->out_pos < out->len) {
+    const char *bytes;
+    size_t len;
+    bool any = false;
+    for (; smtp_dialogue_unsent(&c->dialogue, &bytes, &len); any = true) {
         size_t sent = 0;
-        CURLcode rc = conn_send(c, out->data + c->out_pos, out->len - c->out_pos, &sent);
+        CURLcode rc = conn_send(c, bytes, len, &sent);
         if (rc == CURLE_AGAIN) {
             watch_conn(c, true);
             return true;
@@ -228,11 +228,9 @@ static bool flush(struct conn *c)
             lose_conn(c, "connection lost after the final dot");
             return false;
         }
-        c->out_pos += sent;
+        smtp_dialogue_sent(&c->dialogue, sent);
         c->deadline_us = 0;
     }
-    c->out_pos = 0;
-    buf_reset(out);
     if (any && smtp_dialogue_expects(&c->dialogue) == EXPECT_DOT) FAULT_POINT("mails_on_the_wire");
     watch_conn(c, false);
     return true;
@@ -341,7 +339,6 @@ static void on_connected(void *private, CURLcode result)
     METRICS_ADD(connections_open, 1);
     METRICS_ADD(connections_opened, 1);
     METRICS_OBSERVE(connect, clock_boot_us() - c->opened_us);
-    c->out_pos = 0;
     c->deadline_us = c->idle_since_us = 0;
     c->want_write = false;
     smtp_input_reset(&c->in);

@@ -40,6 +40,9 @@ static struct err build(const struct dry *dry, const struct chunk_recipient *to,
     message_scratch_init(&scratch, MAIL_MAX);
     bool built = message_build(dry->message, &recipient, &scratch, out, reason, sizeof reason);
     message_scratch_fini(&scratch);
+    size_t files_len;
+    const char *files = message_files(dry->message, &files_len);
+    buf_append(out, files, files_len);
     if (built) return err_none();
     return err_make(ERR_INPUT, 0, "the first recipient (id %s) would fail: %s", to->id, reason);
 }

@@ -26,7 +26,7 @@ def build(fields):
     wire = b""
     for key, value in {**DEFAULTS, **fields}.items():
         data = value.encode() if isinstance(value, str) else value
-        wire += b"%s %d\n%s\n" % (key.encode(), len(data), data)
+        wire += b"%s\t%d\n%s\n" % (key.encode(), len(data), data)
     done = subprocess.run([BUILD_MAIL], input=wire, capture_output=True, timeout=60)
     if done.returncode == 3:
         return done.stderr.decode()
@@ -171,6 +171,80 @@ class Oracle(unittest.TestCase):
         self.assertEqual(mail["list-unsubscribe"], "<https://u.example/" + "a" * 800 + ">")
         mail = self.build(text="x", list_unsubscribe="http://u.example/")
         self.assertIsNone(mail["list-unsubscribe-post"])
+
+    def files_of(self, mail):
+        """name -> (type, disposition, Content-ID, bytes) of all parts that are files."""
+        return {part.get_filename(): (part.get_content_type(), part.get_content_disposition(),
+                                      part["content-id"], part.get_payload(decode=True))
+                for part in mail.walk() if part.get_filename() is not None}
+
+    def test_the_structure_is_what_readers_expect(self):
+        text, html = "text/plain", "text/html"
+        both = ["multipart/alternative", text, html]
+        png, pdf = {"image:a.png": b"PNG"}, {"attachment:b.pdf": b"PDF"}
+        rows = [
+            ({"text": "x"}, [text]),
+            ({"html": "x"}, [html]),
+            ({"text": "x", "html": "y"}, both),
+            ({"text": "x", **pdf}, ["multipart/mixed", text, "application/pdf"]),
+            ({"html": "x", **pdf}, ["multipart/mixed", html, "application/pdf"]),
+            ({"html": "x", **png}, ["multipart/related", html, "image/png"]),
+            ({"text": "x", "html": "y", **png}, ["multipart/related", *both, "image/png"]),
+            ({"text": "x", "html": "y", **pdf}, ["multipart/mixed", *both, "application/pdf"]),
+            ({"text": "x", "html": "y", **pdf, **png},
+             ["multipart/mixed", "multipart/related", *both, "image/png", "application/pdf"]),
+        ]
+        for fields, want in rows:
+            for end in ("", "\n", "\n\n"):  # a part keeps the line end it has
+                with self.subTest(want=want, end=end):
+                    given = {k: v + end if isinstance(v, str) else v for k, v in fields.items()}
+                    mail = self.build(**given)
+                    self.assertEqual([part.get_content_type() for part in mail.walk()], want)
+                    for kind, name in (("plain", "text"), ("html", "html")):
+                        if name in given and len(want) > 1:
+                            self.assertEqual(self.part(mail, kind), given[name])
+                    for part in mail.walk():
+                        if part.get_content_type() == "multipart/related":
+                            root = part.get_payload(0).get_content_type()
+                            self.assertEqual(part.get_param("type"), root)
+                    names = {part.get_boundary() for part in mail.walk() if part.is_multipart()}
+                    self.assertEqual(len([t for t in want if t.startswith("multipart")]), len(names))
+                    self.assertFalse([1 for a in names for b in names
+                                      if a != b and a.startswith(b)])
+
+    def test_files_are_read_back(self):
+        rng = random.Random(7)
+        for size in (0, 1, 2, 3, 56, 57, 58, 1000, 100_000):
+            data = rng.randbytes(size)
+            mail = self.build(html="<img src='cid:a.PNG'>", **{"image:a.PNG": data,
+                                                              "attachment:a.PNG": data[::-1],
+                                                              "attachment:b": data})
+            files = [(part.get_content_type(), part.get_content_disposition(), part["content-id"],
+                      part.get_payload(decode=True))
+                     for part in mail.walk() if part.get_filename()]
+            self.assertEqual(files, [
+                ("image/png", "inline", "<a.PNG>", data),
+                ("image/png", "attachment", None, data[::-1]),
+                ("application/octet-stream", "attachment", None, data)])
+
+    def test_names_of_files_are_read_back(self):
+        for name in ("terms.pdf", "with blanks  two.pdf", "약관 (최종).pdf", "Ångström's.docx",
+                     'quotes " and \\.txt', "a=b;c*d%20'e.csv", "n" * 56, "n" * 57, "n" * 251 + ".pdf",
+                     "é" * 127, "한" * 80 + ".hwp", "😀" * 60, ".", "=?utf-8?q?no?="):
+            with self.subTest(name=name):
+                mail = self.build(text="x", **{"attachment:" + name: b"y"})
+                self.assertEqual(list(self.files_of(mail)), [name])
+
+    def test_a_text_is_utf8_where_it_is(self):
+        mail = self.build(text="x", **{"attachment:a.csv": "é".encode(), "attachment:b.csv": b"\xe9",
+                                       "attachment:c.ics": b"BEGIN"})
+        charsets = [part.get_param("charset") for part in list(mail.walk())[2:]]
+        self.assertEqual(charsets, ["UTF-8", None, "UTF-8"])
+
+    def test_the_largest_files_are_read_back(self):
+        data = random.Random(8).randbytes(5 << 20)
+        mail = self.build(text="x", **{"attachment:a.bin": data})
+        self.assertEqual(self.files_of(mail)["a.bin"][3], data)
 
     def test_what_would_forge_headers_is_refused(self):
         for fields in ({"to_name": "{{v}}"}, {"subject": "{{v}}"}):

@@ -1,7 +1,8 @@
 /* Builds one mail for tests that judge it with another program's parser. Reads fields from stdin,
- * each "key length\n", the bytes, "\n"; keys are those of struct message_spec and struct
- * message_recipient, and var:NAME. The mail goes to stdout; exit 1 with the reason on stderr where
- * the content does not compile, 3 where this recipient cannot have a mail. */
+ * each "key\tlength\n", the bytes, "\n"; keys are those of struct message_spec and struct
+ * message_recipient, var:NAME, attachment:NAME and image:NAME. The mail goes to stdout; exit 1 with
+ * the reason on stderr where the content does not compile, 3 where this recipient cannot have a
+ * mail. */
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -14,6 +15,7 @@ struct input {
     struct message_recipient recipient;
     struct value_field vars[FIELDS_MAX];
     size_t var_count;
+    struct message_file files[FIELDS_MAX];
 };
 
 static const char **spec_slot(struct message_spec *s, const char *key)
@@ -36,6 +38,18 @@ static const char **spec_slot(struct message_spec *s, const char *key)
     return NULL;
 }
 
+/* True for image:NAME and attachment:NAME. */
+static bool take_file(struct input *in, const char *key, const char *bytes, size_t len)
+{
+    bool image = strncmp(key, "image:", 6) == 0;
+    if (!image && strncmp(key, "attachment:", 11) != 0) return false;
+    if (in->spec.n_files == FIELDS_MAX) return false;
+    in->files[in->spec.n_files++] =
+        (struct message_file){mem_copy_text(strchr(key, ':') + 1), bytes, len, image};
+    in->spec.files = in->files;
+    return true;
+}
+
 static bool take_field(struct input *in, const char *key, char *bytes, size_t len)
 {
     const char **slot = spec_slot(&in->spec, key);
@@ -54,18 +68,19 @@ static bool take_field(struct input *in, const char *key, char *bytes, size_t le
         f->name_len = (uint32_t)strlen(f->name);
         f->value = (struct value){.kind = VALUE_TEXT, .len = (uint32_t)len, .text = bytes};
     } else {
-        return false;
+        return take_file(in, key, bytes, len);
     }
     return true;
 }
 
 static bool read_fields(struct input *in)
 {
-    char key[64];
+    char key[1024];
     size_t len;
-    while (scanf("%63s %zu", key, &len) == 2) {
+    while (scanf("%1023[^\t]\t%zu", key, &len) == 2) {
         char *bytes = mem_alloc(len + 1);
         if (getchar() != '\n' || fread(bytes, 1, len, stdin) != len) return false;
+        if (getchar() != '\n') return false;
         bytes[len] = '\0';
         if (!take_field(in, key, bytes, len)) return false;
     }
@@ -94,10 +109,14 @@ int main(void)
     buf_init(&out, MAIL_MAX);
     char reason[MESSAGE_REASON_SIZE];
     bool built = message_build(m, &in.recipient, &scratch, &out, reason, sizeof reason);
-    if (built)
+    size_t files_len;
+    const char *files = message_files(m, &files_len);
+    if (built) {
         fwrite(out.data, 1, out.len, stdout);
-    else
+        if (files_len) fwrite(files, 1, files_len, stdout);
+    } else {
         fprintf(stderr, "%s\n", reason);
+    }
     message_scratch_fini(&scratch);
     buf_fini(&out);
     message_free(m);

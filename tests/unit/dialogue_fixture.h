@@ -29,6 +29,7 @@ static struct {
     struct task tasks[2];
     uint32_t n_mails, next;
     uint32_t n_back, back[FAKE_MAILS];
+    const char *files; /* of every mail */
     struct {
         int task;
         bool held, utf8;
@@ -60,6 +61,13 @@ bool sender_take(struct transport *t, struct mail *mail, struct buf *body)
     buf_reset(body);
     buf_append_format(body, "Subject: %u\r\n\r\nbody %u\r\n", mail->index, mail->index);
     return true;
+}
+
+const char *sender_files(const struct mail *mail, size_t *len)
+{
+    (void)mail;
+    *len = fake.files ? strlen(fake.files) : 0;
+    return fake.files;
 }
 
 const char *sender_from(const struct mail *mail)
@@ -119,13 +127,33 @@ static inline enum smtp_trouble hear(struct smtp_dialogue *d, const char *line)
     return smtp_dialogue_reply(d, &r);
 }
 
-/* What the dialogue has to say; taken away as if written. Borrowed until the next call. */
-static inline const char *said(struct smtp_dialogue *d)
+static inline size_t unsaid(const struct smtp_dialogue *d)
+{
+    return d->out.text.len + (d->out.files ? d->out.files_len : 0) - d->out.written;
+}
+
+/* What the dialogue has to say, up to limit bytes; taken away as if written. Borrowed until the
+ * next call. */
+static inline const char *said_some(struct smtp_dialogue *d, size_t limit)
 {
     static char text[4096];
-    snprintf(text, sizeof text, "%s", buf_text(&d->out));
-    buf_reset(&d->out);
+    const char *bytes;
+    size_t at = 0, len;
+    while (limit && smtp_dialogue_unsent(d, &bytes, &len)) {
+        if (len > limit) len = limit;
+        assert_true(at + len < sizeof text);
+        memcpy(text + at, bytes, len);
+        at += len;
+        limit -= len;
+        smtp_dialogue_sent(d, len);
+    }
+    text[at] = '\0';
     return text;
+}
+
+static inline const char *said(struct smtp_dialogue *d)
+{
+    return said_some(d, SIZE_MAX);
 }
 
 #define ENVELOPE(n) "MAIL FROM:<news@m.example>\r\nRCPT TO:<u" #n "@r.example>\r\nDATA\r\n"

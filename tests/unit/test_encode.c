@@ -244,6 +244,31 @@ static void headers_encode_what_the_table_says(void **state)
     buf_fini(&out);
 }
 
+static void parameters_encode_what_the_table_says(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *input, *want;
+    } rows[] = {
+        {"a.pdf", ";\r\n f=\"a.pdf\""},
+        {"", ";\r\n f=\"\""},
+        {"a b;\"c\\", ";\r\n f=\"a b;\\\"c\\\\\""},
+        {"\xc3\xa9 a'b%c.pdf", ";\r\n f*0*=UTF-8''%C3%A9%20a%27b%25c.pdf"},
+        {"=?x?=", ";\r\n f*0*=UTF-8''%3D%3Fx%3F%3D"},
+        {"0123456789012345678901234567890123456789012345678901234567890123",
+         ";\r\n f*0*=UTF-8''012345678901234567890123456789012345678901234567"
+         ";\r\n f*1*=8901234567890123"},
+    };
+    struct buf out;
+    buf_init(&out, BIG);
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        buf_reset(&out);
+        encode_parameter("f", rows[i].input, strlen(rows[i].input), &out);
+        want_bytes(rows[i].input, &out, rows[i].want, strlen(rows[i].want));
+    }
+    buf_fini(&out);
+}
+
 /* The longest line of a folded header whose first line starts at column col. */
 static size_t longest_line(const struct buf *b, size_t col)
 {
@@ -336,6 +361,9 @@ static void a_full_buffer_stops_every_encoder(void **state)
         encode_base64(&base64, text, sizeof text, &out);
         encode_base64_end(&base64, &out);
         assert_true(out.len <= max);
+        buf_reset(&out);
+        encode_parameter("f", text, sizeof text, &out);
+        assert_true(out.len <= max);
         buf_fini(&out);
     }
 }
@@ -349,6 +377,7 @@ int main(void)
         cmocka_unit_test(base64_encodes_what_the_table_says),
         cmocka_unit_test(html_and_url_encode_what_the_table_says),
         cmocka_unit_test(headers_encode_what_the_table_says),
+        cmocka_unit_test(parameters_encode_what_the_table_says),
         cmocka_unit_test(long_headers_are_folded),
         cmocka_unit_test(a_word_too_long_for_a_line_is_encoded),
         cmocka_unit_test(utf8_is_checked_as_rfc_3629_says),

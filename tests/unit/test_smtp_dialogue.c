@@ -87,6 +87,51 @@ static void a_mail_beyond_ascii_says_so(void **state)
     }
 }
 
+static void files_follow_the_body_wherever_the_writing_stops(void **state)
+{
+    (void)state;
+    static const char WANT[] = "Subject: 0\r\n\r\nbody 0\r\n--files\r\n.\r\n" ENVELOPE(1);
+    for (size_t limit = 0; limit <= sizeof WANT; limit++) {
+        char got[200];
+        fake_mails(3);
+        fake.files = "--files\r\n";
+        open_with(true, 0);
+        assert_string_equal(said(&d), ENVELOPE(0));
+        hear_fine("250 ok|250 ok|354 go");
+        snprintf(got, sizeof got, "%s", said_some(&d, limit));
+        snprintf(got + strlen(got), sizeof got - strlen(got), "%s", said(&d));
+        assert_string_equal(got, WANT);
+        hear_fine("250 taken|250 ok|250 ok|354 go");
+        assert_string_equal(said(&d), "Subject: 1\r\n\r\nbody 1\r\n--files\r\n.\r\n" ENVELOPE(2));
+        smtp_dialogue_close(&d, OUTCOME_UNKNOWN, false, "");
+    }
+}
+
+/* Until the verdict comes, in the middle of the files or behind them; then they may be gone. */
+static void a_verdict_before_the_files_are_written_ends_the_connection(void **state)
+{
+    (void)state;
+    static const char BODY_0[] = "Subject: 0\r\n\r\nbody 0\r\n", FILES[] = "--files\r\n";
+    size_t body = sizeof BODY_0 - 1, files = sizeof FILES - 1;
+    for (size_t limit = 0; limit < body + files + 10; limit++) {
+        fake_mails(2);
+        fake.files = FILES;
+        open_with(true, 0);
+        said(&d);
+        hear_fine("250 ok|250 ok|354 go");
+        said_some(&d, limit);
+        assert_int_equal(hear(&d, "552 5.3.4 too big"),
+                         limit < body + files ? SMTP_LOST : SMTP_FINE);
+        expect_done(0, OUTCOME_FAILED);
+        fake.files = NULL; /* nothing may be read from it any more */
+        if (limit >= body + files) assert_non_null(strstr(said(&d), "RCPT TO:<u1@r.example>"));
+        smtp_dialogue_close(&d, OUTCOME_UNKNOWN, true, "lost");
+        assert_string_equal(said(&d), "");
+        assert_int_equal(fake.mails[1].done, 0);
+        assert_int_equal(fake.mails[1].losses, 1);
+    }
+}
+
 static void without_smtputf8_only_mails_beyond_ascii_fail(void **state)
 {
     (void)state;
@@ -404,6 +449,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(one_write_carries_body_dot_and_the_next_envelope),
         TEST(a_mail_beyond_ascii_says_so),
+        TEST(files_follow_the_body_wherever_the_writing_stops),
+        TEST(a_verdict_before_the_files_are_written_ends_the_connection),
         TEST(without_smtputf8_only_mails_beyond_ascii_fail),
         TEST(a_connection_is_idle_when_all_mails_are_beyond_it),
         TEST(the_last_mail_leaves_the_connection_idle),

@@ -2,6 +2,8 @@
 #include "common/schema.h"
 
 #include <stddef.h>
+#include <string.h>
+#include <strings.h>
 
 /* One row a run: one occurrence of a campaign. content is the snapshot of common/content.h. */
 static const char RUN_TABLE[] =
@@ -149,4 +151,17 @@ struct err schema_check(struct db *db)
     if (have == want) return err_none();
     return err_make(ERR_STATE, 0, "the database has schema %d, this program needs %d: %s", have,
                     want, have < want ? "run 'mailflock init'" : "use the newer programs");
+}
+
+bool schema_has_table(const char *name)
+{
+    static const char create[] = "CREATE TABLE ";
+    size_t len = strlen(name), skip = sizeof create - 1;
+    for (int i = 0; i < N_MIGRATIONS; i++) {
+        const char *sql = MIGRATIONS[i].sql;
+        if (strncmp(sql, create, skip) == 0 && strncasecmp(sql + skip, name, len) == 0 &&
+            sql[skip + len] == ' ')
+            return true;
+    }
+    return strcasecmp(name, "schema_migration") == 0;
 }

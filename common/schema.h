@@ -3,6 +3,8 @@
 #ifndef MAILFLOCK_SCHEMA_H
 #define MAILFLOCK_SCHEMA_H
 
+#include <stdbool.h>
+
 #include "common/db.h"
 #include "common/err.h"
 
@@ -12,5 +14,8 @@ struct err schema_migrate(struct db *db, int *applied) MUST_CHECK;
 /* schema_check: ERR_DB with the command to run where the tables are missing or too old; a newer
  * schema is refused too. */
 struct err schema_check(struct db *db) MUST_CHECK;
+
+/* schema_has_table: whether a table of that name is Mailflock's own, whatever the case. */
+bool schema_has_table(const char *name);
 
 #endif

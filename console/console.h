@@ -36,6 +36,7 @@ int command_failures(struct console *c, int argc, char **argv);
 int command_unknown(struct console *c, int argc, char **argv);
 int command_retry(struct console *c, int argc, char **argv);
 int command_dead(struct console *c, int argc, char **argv);
+int command_import(struct console *c, int argc, char **argv);
 int command_suppress(struct console *c, int argc, char **argv);
 
 /* console_read_settings: the configuration file, and logging as it says. */

@@ -23,7 +23,15 @@ static const struct console_command COMMANDS[] = {
      "send again to the chosen recipients of a finished run", command_retry},
     {"dead", "list [--json] | show N | requeue N|all [--force] | drop N|all",
      "messages that were given up: N is a letter's number or its run/chunk/attempt", command_dead},
-    {"suppress", "add ADDRESS [--reason TEXT] | remove ADDRESS | list [--csv | --json]",
+    {"import", "FILE.csv --table NAME [--separator C] [--json]",
+     "put the rows of a CSV file (- reads standard input) into a table, which is created when it "
+     "is "
+     "not there; rows that are there, by id or else by email, are updated; exit 1 where a row is "
+     "wrong",
+     command_import},
+    {"suppress",
+     "add ADDRESS [--reason TEXT] | remove ADDRESS | list [--csv | --json] | import FILE.csv "
+     "[--separator C] [--json]",
      "the list of addresses that get no mail, whatever campaign it is", command_suppress},
 };
 enum { N_COMMANDS = sizeof COMMANDS / sizeof COMMANDS[0] };

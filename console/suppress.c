@@ -10,14 +10,17 @@
 #include "common/chunk.h"
 #include "common/encode.h"
 #include "console/console.h"
+#include "console/csv_file.h"
 #include "console/recipients.h"
 
 enum { PAGE_ROWS = 1000, PAGE_BYTES_MAX = 8 * 1024 * 1024, LINE_MAX_BYTES = 1300 };
 
 struct suppress {
     struct db *db;
-    const char *address, *reason; /* reason NULL: none given */
+    const char *address, *reason; /* address: or a file's name; reason NULL: none given */
     bool json, csv;
+    char separator;
+    bool bad; /* rows of a file were wrong */
 };
 
 const char *suppress_key(const char *address, size_t len, char out[ADDRESS_MAX + 1])
@@ -177,7 +180,7 @@ static struct err print_pages(struct suppress *s, struct buf *sql, struct buf *o
     while (rows == PAGE_ROWS) {
         TRY(list_page(s, after, sql, out, &rows));
         if (rows < PAGE_ROWS && s->json) buf_append_text(out, "]}\n");
-        if (fwrite(out->data, 1, out->len, stdout) != out->len)
+        if (out->len && fwrite(out->data, 1, out->len, stdout) != out->len)
             return err_make(ERR_IO, 0, "cannot write the answer");
         buf_reset(out);
     }
@@ -197,37 +200,57 @@ static struct err run_list(struct suppress *s)
 
 /* ---- the command */
 
+static struct err run_import(struct suppress *s)
+{
+    return suppress_import(s->db, s->address, s->separator, s->json, &s->bad);
+}
+
 static const struct action {
     const char *word;
     struct err (*run)(struct suppress *s);
-    bool has_argument, has_reason, has_form;
+    const char *argument; /* NULL: takes none */
+    bool has_reason, has_csv, has_json, has_separator;
 } ACTIONS[] = {
-    {"add", run_add, .has_argument = true, .has_reason = true},
-    {"remove", run_remove, .has_argument = true},
-    {"list", run_list, .has_form = true},
+    {"add", run_add, .argument = "an address", .has_reason = true},
+    {"remove", run_remove, .argument = "an address"},
+    {"list", run_list, .has_csv = true, .has_json = true},
+    {"import", run_import, .argument = "a file", .has_json = true, .has_separator = true},
 };
 enum { N_ACTIONS = sizeof ACTIONS / sizeof ACTIONS[0] };
+
+static bool options_fit(const struct action *a, const struct suppress *s, const char *separator)
+{
+    return (!s->reason || a->has_reason) && (!s->csv || a->has_csv) && (!s->json || a->has_json) &&
+           (!separator || a->has_separator);
+}
 
 int command_suppress(struct console *c, int argc, char **argv)
 {
     struct suppress s = {0};
-    const struct console_option options[] = {
-        {"--reason", NULL, &s.reason}, {"--json", &s.json, NULL}, {"--csv", &s.csv, NULL}};
+    const char *separator = NULL;
+    const struct console_option options[] = {{"--reason", NULL, &s.reason},
+                                             {"--separator", NULL, &separator},
+                                             {"--json", &s.json, NULL},
+                                             {"--csv", &s.csv, NULL}};
     int i = 0;
-    if (!console_options(&argc, argv, options, 3, 1, 2)) return CONSOLE_USAGE;
+    if (!console_options(&argc, argv, options, 4, 1, 2)) return CONSOLE_USAGE;
     while (i < N_ACTIONS && strcmp(ACTIONS[i].word, argv[1]) != 0) i++;
     if (i == N_ACTIONS)
-        return console_usage(argv[0], "there is no '%.100s', only add, remove and list", argv[1]);
-    const struct action *action = &ACTIONS[i];
-    if (action->has_argument != (argc == 3))
-        return console_usage(argv[0], argc == 3 ? "%s takes no argument" : "%s takes an address",
+        return console_usage(argv[0], "there is no '%.100s', only add, remove, list and import",
                              argv[1]);
-    if ((s.reason && !action->has_reason) || ((s.json || s.csv) && !action->has_form))
+    const struct action *action = &ACTIONS[i];
+    if ((action->argument != NULL) != (argc == 3))
+        return console_usage(argv[0], "%s takes %s", argv[1],
+                             action->argument ? action->argument : "no argument");
+    if (!options_fit(action, &s, separator))
         return console_usage(argv[0], "%s has no such option", argv[1]);
     if (s.json && s.csv) return console_usage(argv[0], "--json and --csv exclude one another");
+    if (!csv_file_separator(separator, &s.separator))
+        return console_usage(argv[0], "--separator takes , ; | or tab");
     s.address = argv[2];
     struct err e = console_open(c);
     s.db = c->db;
     if (!e.code) e = action->run(&s);
-    return e.code ? console_fail(&e) : CONSOLE_DONE;
+    if (e.code) return console_fail(&e);
+    return s.bad ? CONSOLE_FAILED : CONSOLE_DONE;
 }

@@ -6,7 +6,7 @@
 #include <string.h>
 
 #include "common/clock.h"
-#include "producer/db_again.h"
+#include "common/db_again.h"
 
 enum { SQL_MAX = 48 * 1024 * 1024, DUPLICATE_KEY = 1062 };
 

@@ -1,6 +1,6 @@
 /* Statements that lose against other transactions' locks now and then. */
-#ifndef MAILFLOCK_PRODUCER_DB_AGAIN_H
-#define MAILFLOCK_PRODUCER_DB_AGAIN_H
+#ifndef MAILFLOCK_DB_AGAIN_H
+#define MAILFLOCK_DB_AGAIN_H
 
 #include "common/db.h"
 

@@ -1,5 +1,5 @@
 /* A single statement under autocommit was rolled back as a whole, so it can be sent again. */
-#include "producer/db_again.h"
+#include "common/db_again.h"
 
 #include "common/clock.h"
 

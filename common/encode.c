@@ -62,6 +62,20 @@ static inline size_t run_of(const char *text, size_t len, unsigned classes)
     return n;
 }
 
+/* The same for QP_SAFE, eight bytes at a time as long as they are printable and no '='. */
+static inline size_t qp_run_of(const char *text, size_t len)
+{
+    const uint64_t ones = 0x0101010101010101u, highs = ones * 0x80;
+    size_t n = 0;
+    for (uint64_t eight; len - n >= sizeof eight; n += sizeof eight) {
+        memcpy(&eight, text + n, sizeof eight);
+        uint64_t equals = eight ^ ones * '=', del = eight ^ ones * 0x7f;
+        uint64_t low = (eight - ones * ' ') | (equals - ones) | (del - ones);
+        if ((low | eight) & highs) break;
+    }
+    return n + run_of(text + n, len - n, QP_SAFE);
+}
+
 static inline void append_hex(struct buf *out, char prefix, char c)
 {
     unsigned char u = (unsigned char)c;
@@ -207,7 +221,7 @@ void encode_qp(struct encode_qp *s, const char *text, size_t len, struct buf *ou
     for (size_t i = 0; i < len;) {
         if (s->col < QP_LINE && (s->col || !is_guarded(text + i, len - i))) {
             size_t room = QP_LINE - s->col;
-            size_t run = run_of(text + i, room < len - i ? room : len - i, QP_SAFE);
+            size_t run = qp_run_of(text + i, room < len - i ? room : len - i);
             if (run) {
                 buf_append(out, text + i, run);
                 s->col += (unsigned)run;

@@ -343,6 +343,35 @@ static void utf8_is_checked_as_rfc_3629_says(void **state)
     }
 }
 
+/* Runs are looked at eight bytes at a time; single bytes are not. */
+static void qp_is_the_same_byte_by_byte(void **state)
+{
+    (void)state;
+    struct buf whole, single;
+    buf_init(&whole, 1000);
+    buf_init(&single, 1000);
+    for (int byte = 0; byte < 256; byte++) {
+        for (size_t at = 1; at < 20; at++) {
+            char text[20];
+            struct encode_qp a = {0}, b = {0};
+            memset(text, 'a', sizeof text);
+            text[at] = (char)byte;
+            text[19 - at] = (char)(255 - byte);
+            text[0] = 'a';
+            buf_reset(&whole);
+            buf_reset(&single);
+            encode_qp(&a, text, sizeof text, &whole);
+            for (size_t i = 0; i < sizeof text; i++) encode_qp(&b, text + i, 1, &single);
+            if (whole.len != single.len || memcmp(whole.data, single.data, whole.len) != 0)
+                fail_msg("byte %d at %zu: %s, not %s", byte, at, buf_text(&whole),
+                         buf_text(&single));
+            assert_int_equal(a.col, b.col);
+        }
+    }
+    buf_fini(&whole);
+    buf_fini(&single);
+}
+
 static void a_full_buffer_stops_every_encoder(void **state)
 {
     (void)state;
@@ -381,6 +410,7 @@ int main(void)
         cmocka_unit_test(long_headers_are_folded),
         cmocka_unit_test(a_word_too_long_for_a_line_is_encoded),
         cmocka_unit_test(utf8_is_checked_as_rfc_3629_says),
+        cmocka_unit_test(qp_is_the_same_byte_by_byte),
         cmocka_unit_test(a_full_buffer_stops_every_encoder),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -19,6 +19,7 @@ ROWS = {
     "burst": "3,000 recipients over 200 connections",
     "crash": "on_crash = hold against resend",
     "content": "multipart against plain text",
+    "mustache": "sections, loops and partials against plain variables",
     "tls": "TLS against none",
     "pressure": "a slow relay, database or broker: memory stays bounded",
 }
@@ -29,12 +30,12 @@ FULL = {
     "pairs": 5, "whole": 100_000, "node": 100_000, "rtt": (4_000, 1_000, 800),
     "cost": (10_000, 100_000, 1_000_000), "scaling": 4_000, "scaling_consumers": (1, 2, 4),
     "first": 1_000, "burst": 3_000, "crash": 100_000, "content": 100_000, "tls": 100_000,
-    "producer": 1_000_000, "pressure": (50_000, 20_000),
+    "producer": 1_000_000, "pressure": (50_000, 20_000), "mustache": 300_000,
 }
 QUICK = {
     "pairs": 5, "whole": 5_000, "node": 500, "rtt": (300, 100, 40), "cost": (5_000, 10_000),
     "scaling": 200, "scaling_consumers": (1, 2), "first": 200, "burst": 1_000, "crash": 5_000,
-    "content": 5_000, "tls": 5_000, "producer": 20_000,
+    "content": 5_000, "tls": 5_000, "producer": 20_000, "mustache": 20_000,
 }
 
 

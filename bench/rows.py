@@ -4,9 +4,11 @@ import rows_itself
 import rows_others
 import rows_pressure
 import rows_relay
+import rows_template
 from plan import ROWS as NAMES
 
-PLACES = (rows_others, rows_relay, rows_itself, rows_pressure)
+PLACES = (rows_others, rows_relay, rows_itself, rows_template,
+          rows_pressure)
 ROWS = {name: next(getattr(place, name) for place in PLACES if hasattr(place, name))
         for name in NAMES}
 

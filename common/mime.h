@@ -13,8 +13,9 @@
 #include "common/value.h"
 
 enum {
-    MESSAGE_FILES_MAX = 5 << 20
-}; /* bytes of a mail's files together, before they are encoded */
+    MESSAGE_MAX = 8 << 20,       /* bytes of a mail without its files, for those who build mails */
+    MESSAGE_FILES_MAX = 5 << 20, /* bytes of a mail's files together, before they are encoded */
+};
 
 /* A file that goes with every mail: an attachment, or an image that the HTML shows as cid:NAME. The
  * name's extension decides the media type. */

@@ -5,13 +5,15 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { BODY_MAX = 32 * 1024 * 1024, OUT_MAX = 2 * BODY_MAX };
+#include "common/mime.h"
+
+enum { OUT_MAX = 4 * MESSAGE_MAX }; /* bytes: two mails, and their envelopes */
 
 void smtp_dialogue_init(struct smtp_dialogue *d, struct transport *t)
 {
     *d = (struct smtp_dialogue){.transport = t};
     buf_init(&d->out.text, OUT_MAX);
-    for (int i = 0; i < 2; i++) buf_init(&d->flights[i].body, BODY_MAX);
+    for (int i = 0; i < 2; i++) buf_init(&d->flights[i].body, MESSAGE_MAX);
 }
 
 void smtp_dialogue_fini(struct smtp_dialogue *d)

@@ -154,7 +154,7 @@ class TemplatesTest(unittest.TestCase):
                            html="")
         mails, ledger = self.send(stage)
         for address in ("p2@example.net", "p3@example.net"):
-            self.assertEqual(ledger[address], ("failed", "the mail is larger than 33554432 bytes"))
+            self.assertEqual(ledger[address], ("failed", "the mail is larger than 8388608 bytes"))
         self.assertEqual(sorted(mails), ["p1@example.net", "p4@example.net"])
 
     def test_a_mail_that_repeats_nothing_for_ever_fails_the_recipient_alone(self):

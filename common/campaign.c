@@ -21,6 +21,14 @@ static const char *const crash_policies[] = {"hold", "resend", NULL};
 
 #define AT(field) offsetof(struct campaign, field)
 static const struct conf_key keys[] = {
+    {"schedule", CONF_TEXT_LIST, 0, AT(schedule.expressions), "", 1, 200, NULL, NULL,
+     "When runs begin: cron expressions of five fields, or `@daily` and the like "
+     "([schedules.md](schedules.md)). Empty: only `mailflock-producer run` begins one."},
+    {"timezone", CONF_TEXT, 0, AT(schedule.timezone), "UTC", 1, 64, NULL, NULL,
+     "The zone whose clocks `schedule` means, as in `Asia/Seoul`."},
+    {"start_within", CONF_DURATION, 0, AT(schedule.start_within_ms), "15m", MINUTE, DAY, NULL, NULL,
+     "How late a scheduled run may begin, after an outage for example. Later it is recorded as "
+     "missed and never sent. Whole seconds."},
     {"audience.sql", CONF_TEXT, CONF_REQUIRED | CONF_LINES, AT(audience.sql), NULL, 1, 0, NULL,
      NULL,
      "The SELECT that yields the recipients, a page at a time: columns `id` and `email`, and one "
@@ -96,6 +104,19 @@ static struct err not_among(const struct reading *r, const char *path, const cha
                          buf_text(&known));
     buf_fini(&known);
     return e;
+}
+
+static struct err check_schedule(const struct reading *r)
+{
+    struct schedule *s = &r->campaign->schedule;
+    size_t wrong;
+    char item[32];
+    if (s->start_within_ms % SECOND) return WRONG(r, "start_within", "must be whole seconds");
+    struct err e = schedule_compile(s, &wrong);
+    if (!e.code) return e;
+    if (wrong == s->expressions.count) return WRONG(r, "timezone", "%s", e.text);
+    snprintf(item, sizeof item, "schedule.[%zu]", wrong);
+    return WRONG(r, item, "'%s': %s", s->expressions.items[wrong], e.text);
 }
 
 static struct err check_audience(const struct reading *r)
@@ -175,6 +196,7 @@ static struct err load_templates(const struct reading *r)
 
 static struct err complete(const struct reading *r)
 {
+    TRY(check_schedule(r));
     TRY(check_audience(r));
     TRY(check_content(r));
     TRY(check_delivery(r));
@@ -188,8 +210,8 @@ bool campaign_name_valid(const char *name)
            strspn(name, "abcdefghijklmnopqrstuvwxyz0123456789-") == len;
 }
 
-struct err campaign_read(const struct settings *settings, const char *name,
-                         struct campaign *campaign)
+static struct err read_file(const struct settings *settings, const char *name,
+                            struct err (*check)(const struct reading *r), struct campaign *campaign)
 {
     memset(campaign, 0, sizeof *campaign);
     if (!campaign_name_valid(name))
@@ -202,14 +224,27 @@ struct err campaign_read(const struct settings *settings, const char *name,
     struct err e = conf_read(file, &table, campaign);
     if (e.code) return e.code == ERR_IO ? err_wrap(e, "campaign %s", name) : e;
     campaign->name = mem_copy_text(name);
-    e = complete(&(struct reading){.settings = settings, .file = file, .campaign = campaign});
+    e = check(&(struct reading){.settings = settings, .file = file, .campaign = campaign});
     if (e.code) campaign_free(campaign);
     return e;
+}
+
+struct err campaign_read(const struct settings *settings, const char *name,
+                         struct campaign *campaign)
+{
+    return read_file(settings, name, complete, campaign);
+}
+
+struct err campaign_read_schedule(const struct settings *settings, const char *name,
+                                  struct campaign *campaign)
+{
+    return read_file(settings, name, check_schedule, campaign);
 }
 
 void campaign_free(struct campaign *campaign)
 {
     conf_free(&table, campaign);
+    schedule_free(&campaign->schedule);
     free(campaign->name);
     free(campaign->content.text);
     free(campaign->content.html);
@@ -248,15 +283,14 @@ struct err campaign_list(const struct settings *settings, struct conf_texts *nam
     if (!dir)
         return err_make(ERR_IO, errno, "the campaigns directory %s: %s", settings->campaigns_dir,
                         strerror(errno));
-    struct err e = err_none();
-    for (struct dirent *entry; !e.code && (entry = readdir(dir));)
-        e = add_name(settings->campaigns_dir, entry->d_name, names);
+    struct err first = err_none();
+    for (struct dirent *entry; (entry = readdir(dir));) {
+        struct err e = add_name(settings->campaigns_dir, entry->d_name, names);
+        if (!first.code) first = e;
+    }
     closedir(dir);
-    if (e.code)
-        conf_texts_free(names);
-    else if (names->count)
-        qsort(names->items, names->count, sizeof *names->items, compare_texts);
-    return e;
+    if (names->count) qsort(names->items, names->count, sizeof *names->items, compare_texts);
+    return first;
 }
 
 void campaign_help(struct buf *out, enum conf_help form)

@@ -9,6 +9,7 @@
 #include "common/buf.h"
 #include "common/config.h"
 #include "common/err.h"
+#include "common/schedule.h"
 #include "common/settings.h"
 #include "common/template.h"
 
@@ -23,6 +24,7 @@ enum campaign_on_crash {
 /* No text is ever NULL; "" means not given. */
 struct campaign {
     char *name; /* the file's name; [a-z0-9-]{1,64} */
+    struct schedule schedule;
     struct {
         char *sql;              /* audience_sql_problem has none */
         char *database;         /* exists in the settings; "" = the ledger's */
@@ -56,6 +58,11 @@ struct campaign {
 struct err campaign_read(const struct settings *settings, const char *name,
                          struct campaign *campaign) MUST_CHECK;
 
+/* campaign_read_schedule: the same, but opens no template and checks only the schedule of what was
+ * read: for those who look at every campaign to see when it runs. */
+struct err campaign_read_schedule(const struct settings *settings, const char *name,
+                                  struct campaign *campaign) MUST_CHECK;
+
 /* campaign_free: frees what campaign_read filled in; harmless on a zeroed struct. */
 void campaign_free(struct campaign *campaign);
 
@@ -63,7 +70,8 @@ void campaign_free(struct campaign *campaign);
 bool campaign_name_valid(const char *name);
 
 /* campaign_list: the names in the campaigns directory, in order. Returns owned texts, freed with
- * conf_texts_free. ERR_CONFIG for a .cfg file whose name cannot be a campaign's. */
+ * conf_texts_free, also after ERR_CONFIG for a .cfg file whose name cannot be a campaign's: then
+ * they are the others. ERR_IO where the directory cannot be read. */
 struct err campaign_list(const struct settings *settings, struct conf_texts *names) MUST_CHECK;
 
 /* campaign_help: every key, for --help-config or docs/configuration.md. Check out at the end. */

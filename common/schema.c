@@ -84,6 +84,20 @@ static const char SUPPRESSION_EXACT[] =
     " MODIFY email VARCHAR(320) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin NOT NULL,"
     " ADD CONSTRAINT suppression_in_lower_case CHECK (email NOT REGEXP '[A-Z]')";
 
+/* A third word: an occurrence that was not begun in time, and never will be. Its content is empty.
+ */
+static const char RUN_MISSED[] =
+    "ALTER TABLE run MODIFY publishing ENUM('open','done','missed') NOT NULL DEFAULT 'open'";
+
+/* One row a campaign: up to when `due` has dealt with its schedule, which digest tells from another
+ * one. */
+static const char SCHEDULE_TABLE[] =
+    "CREATE TABLE schedule ("
+    " campaign VARCHAR(64) CHARACTER SET ascii COLLATE ascii_bin NOT NULL PRIMARY KEY,"
+    " digest BIGINT UNSIGNED NOT NULL,"
+    " settled_until DATETIME NOT NULL"
+    ") ENGINE=InnoDB DEFAULT CHARSET=utf8mb4";
+
 static const struct {
     int number;
     const char *name, *sql;
@@ -94,6 +108,8 @@ static const struct {
     {4, "suppression", SUPPRESSION_TABLE},
     {5, "suppression_fold", SUPPRESSION_FOLD},
     {6, "suppression_exact", SUPPRESSION_EXACT},
+    {7, "run_missed", RUN_MISSED},
+    {8, "schedule", SCHEDULE_TABLE},
 };
 enum { N_MIGRATIONS = sizeof MIGRATIONS / sizeof MIGRATIONS[0] };
 

@@ -28,6 +28,7 @@ struct console_command {
 int command_init(struct console *c, int argc, char **argv);
 int command_status(struct console *c, int argc, char **argv);
 int command_runs(struct console *c, int argc, char **argv);
+int command_schedule(struct console *c, int argc, char **argv);
 int command_audit(struct console *c, int argc, char **argv);
 int command_pause(struct console *c, int argc, char **argv);
 int command_resume(struct console *c, int argc, char **argv);

@@ -30,9 +30,9 @@ static struct err apply(struct console *c, const struct change *change, const ch
     struct tally run;
     uint64_t matched;
     TRY(tally_find(c->db, name, &run));
-    if (progress_complete(&run))
-        return err_make(ERR_STATE, 0, "cannot %s run %" PRIu64 ": it is complete", change->command,
-                        run.id);
+    if (progress_complete(&run) || run.missed)
+        return err_make(ERR_STATE, 0, "cannot %s run %" PRIu64 ": it is %s", change->command,
+                        run.id, run.missed ? "missed" : "complete");
     TRY(db_execf(c->db, &matched,
                  "UPDATE run SET control = '%s' WHERE id = %" PRIu64 " AND control IN (%s)",
                  change->to, run.id, change->from));

@@ -89,7 +89,6 @@ static struct err collect_delays(const struct settings *settings, int delays_s[B
 {
     struct conf_texts names;
     struct err e = campaign_list(settings, &names);
-    if (e.code) return e;
     for (size_t i = 0; i < names.count && !e.code; i++) {
         struct campaign campaign;
         e = campaign_read(settings, names.items[i], &campaign);

@@ -47,7 +47,7 @@ static void append_run(const struct tally *run, struct buf *out)
     append_text(out, "campaign", run->campaign);
     append_time(out, "scheduled_at", run->scheduled_at);
     buf_append_format(out, ",\"state\":\"%s\",\"publishing\":\"%s\",\"control\":\"%s\"",
-                      progress_word(run), run->publishing ? "open" : "done", report_control(run));
+                      progress_word(run), report_publishing(run), report_control(run));
     append_time(out, "created_at", run->created_at);
     append_time(out, "published_at", run->published_at);
     append_time(out, "completed_at", run->completed_at);

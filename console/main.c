@@ -12,6 +12,8 @@ static const struct console_command COMMANDS[] = {
     {"status", "[RUN] [--watch] [--json]", "show the newest runs, or one in detail",
      command_status},
     {"runs", "[--limit N] [--json]", "list runs, newest first", command_runs},
+    {"schedule", "[CAMPAIGN] [--next N] [--json]", "list the runs that the schedules ask for next",
+     command_schedule},
     {"audit", "[RUN]", "check the ledger's accounts; exit 1 where they break", command_audit},
     {"pause", "RUN", "stop sending until resume", command_pause},
     {"resume", "RUN", "go on with a paused run", command_resume},

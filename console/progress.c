@@ -18,7 +18,7 @@ int64_t progress_open(const struct tally *run)
 
 bool progress_complete(const struct tally *run)
 {
-    return !run->publishing && progress_open(run) == 0;
+    return !run->publishing && !run->missed && progress_open(run) == 0;
 }
 
 static bool is_stuck(const struct tally *run)
@@ -29,6 +29,7 @@ static bool is_stuck(const struct tally *run)
 
 const char *progress_word(const struct tally *run)
 {
+    if (run->missed) return "missed";
     if (run->control == TALLY_CANCELLED) return "cancelled";
     if (progress_complete(run)) return "complete";
     if (run->control == TALLY_PAUSED) return "paused";
@@ -38,7 +39,7 @@ const char *progress_word(const struct tally *run)
 
 bool progress_over(const struct tally *run)
 {
-    if (progress_complete(run) || is_stuck(run)) return true;
+    if (progress_complete(run) || run->missed || is_stuck(run)) return true;
     return run->control == TALLY_CANCELLED && !run->leased && !run->waiting;
 }
 

@@ -17,13 +17,13 @@ int64_t progress_open(const struct tally *run);
 /* progress_complete: publishing is done and nothing is open (docs/protocol.md, State). */
 bool progress_complete(const struct tally *run);
 
-/* progress_word: publishing | sending | paused | cancelled | complete | stuck. Stuck: all that is
- * left is in stuck chunks, which need an operator. */
+/* progress_word: publishing | sending | paused | cancelled | complete | stuck | missed. Stuck: all
+ * that is left is in stuck chunks, which need an operator. */
 const char *progress_word(const struct tally *run);
 
-/* progress_over: nothing more will happen by itself: complete, stuck, or cancelled with no chunk
- * in a worker's hands and none in the queue that workers have yet to skip. Deferred recipients of a
- * cancelled run are skipped when their delay ends; nobody waits for that. */
+/* progress_over: nothing more will happen by itself: complete, missed, stuck, or cancelled with no
+ * chunk in a worker's hands and none in the queue that workers have yet to skip. Deferred
+ * recipients of a cancelled run are skipped when their delay ends; nobody waits for that. */
 bool progress_over(const struct tally *run);
 
 /* progress_percent: of recipients in a final state; 100 only when all are. */

@@ -11,6 +11,12 @@ static const char *or_dash(const char *text)
     return *text ? text : "-";
 }
 
+const char *report_publishing(const struct tally *run)
+{
+    if (run->missed) return "missed";
+    return run->publishing ? "open" : "done";
+}
+
 const char *report_control(const struct tally *run)
 {
     static const char *const words[] = {"go", "paused", "cancelled"};
@@ -103,7 +109,7 @@ void report_detail(const struct tally *run, const struct tally_detail *d, struct
                       "run           %llu\ncampaign      %s\nscheduled     %s\nstate         %s"
                       "  (publishing %s, control %s)\npublished     %s\ncompleted     %s\n",
                       (unsigned long long)run->id, run->campaign, run->scheduled_at,
-                      progress_word(run), run->publishing ? "open" : "done", report_control(run),
+                      progress_word(run), report_publishing(run), report_control(run),
                       or_dash(run->published_at), or_dash(run->completed_at));
     append_counters(run, out);
     append_chunks(run, out);

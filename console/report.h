@@ -21,7 +21,7 @@ void report_line(const struct tally *run, double per_s, struct buf *out);
 void report_bar(const struct tally *run, double per_s, int columns, struct buf *out);
 
 /* The same as JSON, in json_report.c, without a line end. The keys are those of report_json_run:
- *   run, campaign, scheduled_at, state (progress_word), publishing (open|done), control
+ *   run, campaign, scheduled_at, state (progress_word), publishing (open|done|missed), control
  *   (go|paused|cancelled), created_at, published_at, completed_at, recipients, sent, failed,
  *   deferred, suppressed, skipped, unknown, pending, percent,
  *   chunks {total, planned, queued, done, stuck, leased}
@@ -34,6 +34,9 @@ void report_bar(const struct tally *run, double per_s, int columns, struct buf *
 void report_json_run(const struct tally *run, const struct tally_detail *detail, double per_s,
                      struct buf *out);
 void report_json_list(const struct tally *runs, int count, struct buf *out);
+
+/* report_publishing: open | done | missed. */
+const char *report_publishing(const struct tally *run);
 
 /* report_control: go | paused | cancelled. */
 const char *report_control(const struct tally *run);

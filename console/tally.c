@@ -53,6 +53,7 @@ static void read_row(const struct db_result *r, struct tally *out)
     out->id = db_u64(r, 0);
     copy_cell(r, 1, out->campaign, sizeof out->campaign);
     out->publishing = strcmp(db_text(r, 2), "open") == 0;
+    out->missed = strcmp(db_text(r, 2), "missed") == 0;
     out->control = control_of(db_text(r, 3));
     copy_cell(r, 4, out->scheduled_at, sizeof out->scheduled_at);
     copy_cell(r, 5, out->created_at, sizeof out->created_at);
@@ -87,11 +88,12 @@ struct err tally_find(struct db *db, const char *name, struct tally *out)
     char which[CAMPAIGN_NAME_MAX + 80];
     int count = 0;
     if (!name)
-        snprintf(which, sizeof which, "ORDER BY id DESC LIMIT 1");
+        snprintf(which, sizeof which, "WHERE publishing <> 'missed' ORDER BY id DESC LIMIT 1");
     else if (is_number(name))
         snprintf(which, sizeof which, "WHERE id = %s", name);
     else if (campaign_name_valid(name))
-        snprintf(which, sizeof which, "WHERE campaign = '%s' ORDER BY id DESC LIMIT 1", name);
+        snprintf(which, sizeof which,
+                 "WHERE campaign = '%s' AND publishing <> 'missed' ORDER BY id DESC LIMIT 1", name);
     else
         return err_make(ERR_INPUT, 0, "'%.80s' is neither a run's number nor a campaign's name",
                         name);

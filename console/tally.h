@@ -42,6 +42,7 @@ struct tally {
     char scheduled_at[CLOCK_ISO_SIZE];
     char created_at[TALLY_TIME_SIZE], published_at[TALLY_TIME_SIZE], completed_at[TALLY_TIME_SIZE];
     bool publishing; /* still open */
+    bool missed;     /* an occurrence that was not begun in time: it has nothing else */
     enum tally_control control;
     int64_t recipients;
     int64_t counts[TALLY_STATUSES];
@@ -50,7 +51,8 @@ struct tally {
     int64_t waiting; /* queued chunks with pending positions */
 };
 
-/* tally_find: by number, by campaign (its newest run), or the newest of all where name is NULL.
+/* tally_find: by number, by campaign (its newest run), or the newest of all where name is NULL; the
+ * latter two pass over those that were missed.
  * ERR_STATE where there is none. */
 struct err tally_find(struct db *db, const char *name, struct tally *out) MUST_CHECK;
 

@@ -13,6 +13,7 @@
 #include "producer/republish.h"
 #include "producer/run.h"
 #include "producer/run_row.h"
+#include "producer/scheduled.h"
 #include "producer/stop.h"
 
 enum { RUNS_MAX = 1000 };
@@ -115,7 +116,7 @@ static struct err visit(const struct settings *settings, struct db *control, uin
     return e.code ? e : unlocked;
 }
 
-static struct err due_on(const struct settings *settings, struct db *control, struct buf *out)
+static struct err go_on(const struct settings *settings, struct db *control, struct buf *out)
 {
     static uint64_t ids[RUNS_MAX];
     unsigned n, failed = 0;
@@ -133,12 +134,19 @@ static struct err due_on(const struct settings *settings, struct db *control, st
     return err_make(ERR_STATE, 0, "%u of %u runs could not go on; see the log", failed, n);
 }
 
+/* What has to begin now comes first, each campaign in a process of its own: neither what is left of
+ * other runs nor one that takes long delays it. */
 struct err due(const struct settings *settings, struct buf *out)
 {
     struct db *control;
+    struct children children = {0};
     TRY(run_open_control(settings, &control));
     stop_listen();
-    struct err e = due_on(settings, control, out);
+    struct err started = scheduled_start(settings, control, &children);
+    struct err e = go_on(settings, control, out);
+    unsigned failed = children_wait(&children);
     db_close(control);
-    return e;
+    if (started.code) return e.code ? err_wrap(e, "%.180s, and then", started.text) : started;
+    if (e.code || !failed) return e;
+    return err_make(ERR_STATE, 0, "%u scheduled runs could not be published; see the log", failed);
 }

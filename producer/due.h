@@ -5,8 +5,9 @@
 #include "common/buf.h"
 #include "common/settings.h"
 
-/* due: goes on with every open run whose lock is free, publishes overdue chunks again, and marks
- * runs complete. Appends one line for each run it worked on. Goes on with the next run after one
+/* due: starts what the campaigns' schedules ask for, goes on with every open run whose lock is
+ * free, publishes overdue chunks again, and marks runs complete. Appends one line for each run it
+ * worked on; the summaries of those it started are printed. Goes on with the next run after one
  * that failed; ERR_STATE counts those. */
 struct err due(const struct settings *settings, struct buf *out) MUST_CHECK;
 

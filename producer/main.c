@@ -28,21 +28,23 @@ static struct err check(const struct settings *settings, const char *name, struc
     struct conf_texts names = {0};
     unsigned wrong = 0;
     if (name) return check_one(settings, name, out);
-    TRY(campaign_list(settings, &names));
-    for (size_t i = 0; i < names.count; i++) {
-        struct err e = check_one(settings, names.items[i], out);
-        if (!e.code) continue;
-        log_error("producer", "err=\"%s\"", e.text);
+    struct err e = campaign_list(settings, &names);
+    for (size_t i = 0; i < names.count && !e.code; i++) {
+        struct err one = check_one(settings, names.items[i], out);
+        if (!one.code) continue;
+        log_error("producer", "err=\"%s\"", one.text);
         wrong++;
     }
     conf_texts_free(&names);
+    if (e.code) return e;
     buf_append_text(out, wrong ? "" : "settings: ok");
     return wrong ? err_make(ERR_CONFIG, 0, "%u campaigns are wrong", wrong) : err_none();
 }
 
 static struct err perform(const struct options *o, const struct settings *settings, struct buf *out)
 {
-    struct run_request request = {settings, o->campaign, o->has_at, o->at_s};
+    struct run_request request = {
+        .settings = settings, .campaign = o->campaign, .has_at = o->has_at, .at_s = o->at_s};
     switch (o->command) {
     case OPTIONS_CHECK:
         return check(settings, o->campaign, out);

@@ -25,7 +25,7 @@ struct run {
     struct audience *audience;
     struct publisher publisher;
     struct run_row row;
-    bool locked;
+    bool created, locked;
 };
 
 struct err run_open_control(const struct settings *settings, struct db **out)
@@ -72,6 +72,7 @@ static void say_how_to_go_on(const struct run *run)
 static bool is_over(const struct run *run, struct buf *out)
 {
     const char *why = NULL;
+    if (run->row.missed) why = "missed";
     if (run->row.published) why = "already published";
     if (run->row.control == RUN_CANCELLED) why = "cancelled";
     if (!run->row.id || !why) return false;
@@ -89,9 +90,11 @@ static struct err find_row(struct run *run)
     return run_row_find(run->control, run->campaign.name, at_s, &run->row);
 }
 
+/* What a schedule asks for may be begun by hand meanwhile: that is no error. */
 static struct err lock_row(struct run *run)
 {
     TRY(run_row_lock(run->control, run->row.id, &run->locked));
+    if (!run->locked && run->request->scheduled) return err_none();
     if (!run->locked)
         return err_make(ERR_STATE, 0, "another producer is publishing this run (%" PRIu64 ")",
                         run->row.id);
@@ -105,12 +108,22 @@ static struct err open_publisher(struct run *run, const struct content *content)
     return err_none();
 }
 
+static void wait_until(int64_t boot_us)
+{
+    int64_t left_us = boot_us - clock_boot_us();
+    if (left_us > 0) clock_sleep_ms((int)(left_us / 1000) + 1);
+}
+
 /* A new run gets its row only when its audience can be read and the broker has all its queues. */
 static struct err create_row(struct run *run)
 {
+    const struct run_request *request = run->request;
     struct content content = campaign_content(&run->campaign);
     TRY(open_publisher(run, &content));
-    TRY(run_row_create(run->control, &content, &run->row));
+    if (request->scheduled) wait_until(request->not_before_us);
+    TRY(run_row_create(run->control, &content,
+                       request->scheduled ? request->within_s : RUN_ANY_TIME, &run->row,
+                       &run->created));
     run->publisher.content = &run->row.content;
     return err_none();
 }
@@ -141,10 +154,13 @@ static struct err steps(struct run *run, struct buf *out)
     TRY(campaign_content_load(settings, run->request->campaign, &run->campaign));
     TRY(run_open_control(settings, &run->control));
     TRY(find_row(run));
+    if (run->row.id && run->request->scheduled) return err_none();
     if (is_over(run, out)) return err_none();
     TRY(campaign_audience_start(settings, &run->campaign, run->row.scheduled_s, &run->audience));
     if (!run->row.id) TRY(create_row(run));
+    if (run->request->scheduled && !run->created) return err_none();
     TRY(lock_row(run));
+    if (!run->locked) return err_none();
     if (is_over(run, out)) return err_none();
     if (!run->publisher.broker) TRY(open_publisher(run, &run->row.content));
     return publish(run, out);

@@ -43,8 +43,10 @@ static struct err take_row(struct db_result *r, struct run_row *row)
     snprintf(row->campaign, sizeof row->campaign, "%s", db_text(r, 1));
     row->scheduled_s = db_i64(r, 2);
     row->published = strcmp(db_text(r, 3), "done") == 0;
+    row->missed = strcmp(db_text(r, 3), "missed") == 0;
     row->control = parse_control(db_text(r, 4));
     row->audience_over = db_u64(r, 5) != 0;
+    if (row->missed) return err_none(); /* it has no content */
     struct err e = content_decode(json.text ? json.text : "", json.len, &row->content);
     return e.code ? err_wrap(e, "run %" PRIu64, row->id) : e;
 }
@@ -76,7 +78,9 @@ struct err run_row_load(struct db *db, uint64_t id, struct run_row *row)
     return e;
 }
 
-static struct err insert_run(struct db *db, const struct run_row *row, const struct buf *content)
+/* The clock is read by the statement that inserts: nothing can come between the two. */
+static struct err insert_run(struct db *db, const struct run_row *row, const struct buf *content,
+                             int64_t within_s, uint64_t *inserted)
 {
     struct buf sql;
     char iso[CLOCK_ISO_SIZE];
@@ -84,24 +88,32 @@ static struct err insert_run(struct db *db, const struct run_row *row, const str
     clock_iso_format(row->scheduled_s, iso);
     buf_append_format(&sql,
                       "INSERT INTO run (campaign, scheduled_at, created_at, content)"
-                      " VALUES ('%s', '%.10s %.8s', UTC_TIMESTAMP(6), ",
+                      " SELECT '%s', '%.10s %.8s', UTC_TIMESTAMP(6), ",
                       row->campaign, iso, iso + 11);
     db_quote_bytes(db, &sql, content->data, content->len);
-    buf_append_char(&sql, ')');
-    struct err e = db_exec(db, &sql, NULL);
+    if (within_s != RUN_ANY_TIME)
+        buf_append_format(&sql,
+                          " FROM DUAL WHERE UTC_TIMESTAMP(6) BETWEEN TIMESTAMP('%.10s %.8s')"
+                          " AND TIMESTAMP('%.10s %.8s') + INTERVAL %" PRId64 " SECOND",
+                          iso, iso + 11, iso, iso + 11, within_s);
+    struct err e = db_exec(db, &sql, inserted);
     buf_fini(&sql);
     return e;
 }
 
-struct err run_row_create(struct db *db, const struct content *content, struct run_row *row)
+struct err run_row_create(struct db *db, const struct content *content, int64_t within_s,
+                          struct run_row *row, bool *created)
 {
+    uint64_t inserted = 0;
     struct buf json;
     buf_init(&json, CONTENT_BYTES_MAX);
     content_encode(content, &json);
     struct err e = buf_check(&json, "the campaign's content");
-    if (!e.code) e = insert_run(db, row, &json);
+    if (!e.code) e = insert_run(db, row, &json, within_s, &inserted);
     buf_fini(&json);
     if (e.code && e.native != DUPLICATE_KEY) return e;
+    *created = !e.code && inserted;
+    if (!e.code && !inserted) return err_none();
     char campaign[CAMPAIGN_NAME_MAX + 1];
     memcpy(campaign, row->campaign, sizeof campaign);
     int64_t scheduled_s = row->scheduled_s;

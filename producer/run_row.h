@@ -22,6 +22,7 @@ struct run_row {
     char campaign[CAMPAIGN_NAME_MAX + 1];
     int64_t scheduled_s;
     bool published;     /* publishing is done */
+    bool missed;        /* it was never begun, and is not going to be */
     bool audience_over; /* it was done once; opened again, only planned chunks are published */
     enum run_control control;
     struct content content; /* owned; of the stored row, or what is going to be stored */
@@ -38,9 +39,12 @@ struct err run_row_find(struct db *db, const char *campaign, int64_t scheduled_s
 /* run_row_load: the same by id; ERR_STATE where there is none. */
 struct err run_row_load(struct db *db, uint64_t id, struct run_row *row) MUST_CHECK;
 
-/* run_row_create: stores row with this content. If somebody else was first, row becomes theirs. */
-struct err run_row_create(struct db *db, const struct content *content,
-                          struct run_row *row) MUST_CHECK;
+/* run_row_create: stores row with this content; *created tells whether it did. If somebody else was
+ * first, row becomes theirs. within_s: only from its scheduled moment until so many seconds later,
+ * by the database's clock, else row's id stays 0; RUN_ANY_TIME: whenever it is. */
+enum { RUN_ANY_TIME = -1 };
+struct err run_row_create(struct db *db, const struct content *content, int64_t within_s,
+                          struct run_row *row, bool *created) MUST_CHECK;
 
 /* run_row_lock: takes the lock of the run for the life of the connection, without waiting; *locked
  * tells whether it was free. */

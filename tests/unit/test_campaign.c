@@ -89,6 +89,9 @@ static void a_short_campaign_gets_the_defaults(void **state)
     assert_int_equal(c.delivery.delays.ms[3], 7200000);
     assert_int_equal(c.delivery.max_attempts, 5);
     assert_int_equal(c.delivery.max_age_ms, 86400000);
+    assert_int_equal(c.schedule.expressions.count, 0);
+    assert_string_equal(c.schedule.timezone, "UTC");
+    assert_int_equal(c.schedule.start_within_ms, 900000);
     campaign_free(&c);
     campaign_free(&c); /* a second time is harmless */
 }
@@ -104,9 +107,15 @@ static void a_full_campaign_is_read_as_written(void **state)
         " subject = \"가\"; html = \"sub/b.html\"; text = \"inner.txt\";"
         " list_unsubscribe = \"https://b/{{id}}\"; };"
         "delivery = { transport = \"eu\"; lane = \"fast\"; on_crash = \"resend\";"
-        " retry = { delays = [\"10s\"]; max_attempts = 2; max_age = \"30d\"; }; };",
+        " retry = { delays = [\"10s\"]; max_attempts = 2; max_age = \"30d\"; }; };"
+        "schedule = [\"0 9,13,17 * * *\", \"@daily\"]; timezone = \"Asia/Seoul\";"
+        "start_within = \"20m\";",
         &c);
     assert_string_equal(e.text, "");
+    int64_t at_s;
+    assert_int_equal(c.schedule.start_within_ms, 1200000);
+    assert_true(schedule_next(&c.schedule, 0, &at_s)); /* 1970-01-01T13:00 in Seoul */
+    assert_int_equal(at_s, 4 * 3600);
     assert_int_equal(c.audience.chunk_size, 1000);
     assert_string_equal(c.audience.database, "replica");
     assert_int_equal(c.audience.json.count, 2);
@@ -178,6 +187,27 @@ static void a_template_may_have_its_maximum_and_not_a_byte_more(void **state)
     free(large);
 }
 
+/* Who wants to know when campaigns run does not depend on their templates and transports. */
+static void a_schedule_is_read_without_the_rest(void **state)
+{
+    (void)state;
+    struct campaign c;
+    int64_t at_s;
+    const char *text = SQL "content = { " FROM "text = \"gone.txt\"; };"
+                           "delivery = { transport = \"rely\"; }; schedule = [\"@daily\"];";
+    struct err e = read_text(text, &c);
+    assert_int_equal(e.code, ERR_CONFIG);
+    e = campaign_read_schedule(&settings, "c", &c);
+    assert_string_equal(e.text, "");
+    assert_string_equal(c.name, "c");
+    assert_true(schedule_next(&c.schedule, 0, &at_s));
+    assert_int_equal(at_s, 86400);
+    campaign_free(&c);
+    fixture_write("campaigns/c.cfg", COMPLETE "schedule = [\"daily\"];");
+    e = campaign_read_schedule(&settings, "c", &c);
+    assert_tells(&e, ERR_CONFIG, (const char *[]){"c.cfg:3: schedule.[0]: 'daily'"}, 1);
+}
+
 static void a_campaign_that_does_not_exist_is_named(void **state)
 {
     (void)state;
@@ -221,6 +251,8 @@ static void campaigns_are_listed_in_order(void **state)
     const char *wrong = fixture_write("campaigns/B.cfg", "");
     e = campaign_list(&settings, &names);
     assert_tells(&e, ERR_CONFIG, (const char *[]){"campaigns/B.cfg", "lower-case"}, 2);
+    assert_int_equal(names.count, 3); /* the others */
+    conf_texts_free(&names);
     unlink(wrong);
 }
 
@@ -272,8 +304,36 @@ static const struct bad bad[] = {
      SQL "content = { form = \"\"; };",
      {"c.cfg:2: key 'content.form'", "'content.from'?"}},
     {"key_of_later_versions",
-     COMPLETE "schedule = \"\";",
-     {"c.cfg:3: key 'schedule' is not known", "known here: audience, content, delivery"}},
+     COMPLETE "colour = \"\";",
+     {"c.cfg:3: key 'colour' is not known", "schedule, timezone, start_within"}},
+    {"one_expression_without_its_list",
+     COMPLETE "schedule = \"@daily\";",
+     {"c.cfg:3: schedule must be a list of texts", "not the text '@daily'"}},
+    {"impossible_minute",
+     COMPLETE "schedule = [\"0 9 * * *\",\n \"61 * * * *\"];",
+     {"c.cfg:4: schedule.[1]: '61 * * * *': column 1: '61' is not a minute: 0 to 59 are"}},
+    {"impossible_date",
+     COMPLETE "\nschedule = [\"0 0 30 2 *\"];",
+     {"c.cfg:4: schedule.[0]: '0 0 30 2 *': column 5: there is no such day"}},
+    {"three_fields",
+     COMPLETE "schedule = [\"* * *\"];",
+     {"c.cfg:3: schedule.[0]: '* * *': column 6: there are 3 fields, five are needed"}},
+    {"empty_expression", COMPLETE "schedule = [\"\"];", {"c.cfg:3: schedule must not be empty"}},
+    {"unknown_zone",
+     COMPLETE "schedule = [\"@daily\"];\ntimezone = \"Asia/Soul\";",
+     {"c.cfg:4: timezone: 'Asia/Soul' is no time zone", "Asia/Seoul"}},
+    {"unknown_zone_without_a_schedule",
+     COMPLETE "timezone = \"KST-9\";",
+     {"c.cfg:3: timezone: 'KST-9' is no time zone"}},
+    {"zone_outside_the_database",
+     COMPLETE "timezone = \"../../../etc/hostname\";",
+     {"c.cfg:3: timezone: '../../../etc/hostname' is no time zone"}},
+    {"start_within_fractions",
+     COMPLETE "start_within = \"90500ms\";",
+     {"c.cfg:3: start_within: must be whole seconds"}},
+    {"start_within_too_little",
+     COMPLETE "start_within = \"59s\";",
+     {"c.cfg:3: start_within must be a duration from 1m to 1d", "not '59s'"}},
     {"syntax_error", SQL "content = {\n from = ;", {"c.cfg:3: syntax error"}},
     {"missing_sql", CONTENT, {"c.cfg: audience.sql is missing", ":after"}},
     {"missing_subject", SQL "content = { from = \"a@b\"; };", {"content.subject is missing"}},
@@ -408,6 +468,7 @@ int main(void)
         cmocka_unit_test(the_partials_of_templates_are_read_each_once),
         cmocka_unit_test(a_campaign_takes_nothing_from_the_environment),
         cmocka_unit_test(a_template_may_have_its_maximum_and_not_a_byte_more),
+        cmocka_unit_test(a_schedule_is_read_without_the_rest),
         cmocka_unit_test(a_campaign_that_does_not_exist_is_named),
         cmocka_unit_test(a_name_is_checked_before_it_becomes_a_path),
         cmocka_unit_test(campaigns_are_listed_in_order),

@@ -58,6 +58,22 @@ static void a_word_says_where_a_run_stands(void **state)
     }
 }
 
+static void a_missed_run_is_over_and_never_complete(void **state)
+{
+    (void)state;
+    struct tally run = {.id = 3, .missed = true};
+    struct tally_detail detail = {0};
+    struct buf text;
+    assert_string_equal(progress_word(&run), "missed");
+    assert_true(progress_over(&run));
+    assert_false(progress_complete(&run));
+    assert_true(progress_percent(&run) == 0.0);
+    buf_init(&text, REPORT_MAX);
+    report_json_run(&run, &detail, -1, &text);
+    assert_non_null(strstr(buf_text(&text), "\"state\":\"missed\",\"publishing\":\"missed\""));
+    buf_fini(&text);
+}
+
 static void a_cancelled_run_is_not_over_while_workers_have_something_to_skip(void **state)
 {
     (void)state;
@@ -229,6 +245,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_word_says_where_a_run_stands),
+        cmocka_unit_test(a_missed_run_is_over_and_never_complete),
         cmocka_unit_test(a_cancelled_run_is_not_over_while_workers_have_something_to_skip),
         cmocka_unit_test(percent_is_100_only_when_all_are_final),
         cmocka_unit_test(speed_is_of_the_last_ten_seconds),

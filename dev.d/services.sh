@@ -126,7 +126,7 @@ service_act() {
         service_begin "$name"
         service_await "$name"
     fi
-    service_status "$name"
+    service_status "$name" || [[ $action == stop ]]
 }
 
 # service_status [NAME]: prints one line per service; 1 if one is not running.

@@ -301,6 +301,8 @@ static void on_note(struct intake *in, const struct note *note)
         break;
     case NOTE_STOP:
         in->ledger_is_through = true;
+        if (!in->stopping) in->stop_by_us = clock_boot_us() + STOP_GRACE_US;
+        in->stopping = true;
         break;
     default:
         abort();

@@ -44,8 +44,9 @@ struct job {
     enum job_state state;
     uint64_t token;
     uint32_t seq;
-    uint32_t started;                /* the committed watermark, a position */
-    uint32_t n_granted;              /* of work: those below the watermark */
+    uint32_t started;   /* the committed watermark, a position */
+    uint32_t n_granted; /* of work: those below the watermark */
+    uint32_t known_end; /* past the last position that may have been sent before our claim */
     int64_t received_us, claimed_us; /* CLOCK_BOOTTIME */
     uint32_t claims;                 /* of the chunk, with ours, since its last progress */
     int64_t lease_from_us;           /* CLOCK_BOOTTIME before the statement that last renewed it */

@@ -219,6 +219,7 @@ bool ledger_reconnect(struct ledger *l)
         if (!e.code) {
             METRICS_SET(database_connected, true);
             log_info("ledger", "msg=\"database connection is back\"");
+            ledger_know_server(l);
             return true;
         }
         if (l->stop_until_us && clock_boot_us() > l->stop_until_us) return false;
@@ -302,7 +303,8 @@ static void *ledger_main(void *arg)
     struct ledger *l = arg;
     struct note notes[NOTES_AT_ONCE];
     pthread_setname_np(pthread_self(), "ledger");
-    while (!(l->stop_until_us && (l->n_jobs == 0 || given_up(l)))) {
+    ledger_know_server(l);
+    while (!l->went_back && !(l->stop_until_us && (l->n_jobs == 0 || given_up(l)))) {
         await_work(l);
         size_t n;
         do {

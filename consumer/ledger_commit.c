@@ -340,6 +340,12 @@ static void leave_group(struct job *job)
 
 static void abandon_fenced(struct ledger *l)
 {
+    for (int n = 0; n < l->n_jobs && !l->went_back; n++)
+        l->went_back = l->jobs[n]->txn.fenced && ledger_went_back(l, l->jobs[n]);
+    if (l->went_back) {
+        ledger_raise(l);
+        return;
+    }
     for (int n = l->n_jobs - 1; n >= 0; n--)
         if (l->jobs[n]->txn.fenced) ledger_fenced_off(l, l->jobs[n]);
 }

@@ -36,6 +36,8 @@ struct ledger {
     int64_t stop_until_us;  /* 0 = not stopping; CLOCK_BOOTTIME until which replies are awaited */
     int64_t second;         /* the time that second_text shows */
     char second_text[20];
+    char server[160]; /* the database server's own name for itself */
+    bool went_back;   /* C13: it lost commits, and this worker must not go on */
 };
 
 /* What the fenced UPDATE does besides counting. */
@@ -90,6 +92,18 @@ void ledger_fenced_off(struct ledger *l, struct job *job);
 
 /* ledger_report_late: PROTOCOL C12, for an abandoned job with replies that came too late. */
 void ledger_report_late(struct ledger *l, const struct job *job);
+
+/* ledger_know_server: notes which server this connection leads to, and says so where it is another
+ * one than before. */
+void ledger_know_server(struct ledger *l);
+
+/* ledger_went_back: PROTOCOL C13, for a job whose row does not match: whether the database has lost
+ * commits that it had confirmed. */
+bool ledger_went_back(struct ledger *l, const struct job *job);
+
+/* ledger_raise: C13; all chunks in hand whose rows went back learn from this worker what may have
+ * been sent of them. */
+void ledger_raise(struct ledger *l);
 
 /* ledger_over: passes a job that nobody else knows to the broker thread. */
 void ledger_over(struct ledger *l, struct job *job, enum note_kind kind, int delay_s);

@@ -54,10 +54,13 @@ static void take_row(struct job *job, const struct db_result *r)
     const struct chunk_message *m = &job->message;
     const struct chunk_recipient *found =
         bsearch(&position, m->recipients, m->n, sizeof *m->recipients, by_position);
-    if (!found) return;
-    uint32_t i = (uint32_t)(found - m->recipients);
     unsigned attempt = (unsigned)db_u64(r, 2);
     enum outcome_status status = outcome_status_parse(db_text(r, 1));
+    if (!found && status == OUTCOME_DEFERRED && attempt < m->attempt)
+        snprintf(job->reason, sizeof job->reason,
+                 "position %u is deferred, and not in this retry of the chunk", position);
+    if (!found) return;
+    uint32_t i = (uint32_t)(found - m->recipients);
     job->old_status[i] = (uint8_t)status;
     job->outcomes[i].maybe = db_u64(r, 3) != 0;
     if (strcmp(db_text(r, 4), found->id) != 0) {
@@ -172,7 +175,7 @@ static void divide(struct job *job, const struct row *row, const uint8_t *known)
     job->n_expected += job->n_work;
 }
 
-/* A retry carries what the ledger calls deferred, and nothing else. */
+/* A retry carries all that the ledger calls deferred (take_row), and nothing else. */
 static void check_retry(struct job *job)
 {
     if (job->message.attempt == 1) return;
@@ -180,6 +183,17 @@ static void check_retry(struct job *job)
         if (!job->old_status[i])
             snprintf(job->reason, sizeof job->reason, "position %u has no earlier attempt",
                      job->message.recipients[i].position);
+}
+
+/* C13: the watermark does not cover what was sent before a release lowered it. */
+static uint32_t known_end(const struct job *job, unsigned started)
+{
+    const struct chunk_message *m = &job->message;
+    for (uint32_t i = m->n; i-- && m->recipients[i].position >= started;)
+        if (job->old_status[i] == OUTCOME_SENT || job->old_status[i] == OUTCOME_UNKNOWN ||
+            job->outcomes[i].maybe)
+            return m->recipients[i].position + 1;
+    return started;
 }
 
 static void reset(struct job *job)
@@ -202,6 +216,7 @@ struct err ledger_recover(struct ledger *l, struct job *job, bool *mine)
     *mine = row.mine && row.attempt == job->message.attempt;
     if (*mine) check_retry(job);
     if (!*mine || *job->reason) return err_none();
+    job->known_end = known_end(job, row.started);
     uint8_t *known = job->losses; /* borrowed for a moment: it starts at zero below */
     for (uint32_t i = 0; i < job->message.n; i++) known[i] = job->outcomes[i].status != 0;
     job->claims = row.claims;

@@ -4,22 +4,24 @@ import chunk_promises
 import chunk_worker
 import chunk_world
 from chunk_state import (
-    CONFIRMED, COUNTERS, GO, IDLE, OUTBOX, PLANNED, QUEUED, READ, Ghost, Message, Producer, Row, State,
-    positions)
+    CLAIMED, CLOSING, CONFIRMED, COUNTERS, GO, IDLE, OUTBOX, PLANNED, QUEUED, READ, RESTORED, Ghost, Message,
+    Producer, Row, State, positions)
 
 # What may happen how often is an exploration's budget. Those that break something are faults: liveness
 # is judged without them.
 EVENTS = ("crash", "expire", "unsure", "late", "channel", "double", "unconfirmed", "drop", "refuse", "stop",
           "pause", "cancel", "resend", "retry", "mark", "requeue", "bury", "lose", "due", "audience",
-          "returned", "suppress")
+          "returned", "suppress", "rewind")
 
 # The rules that can be switched off, one by one. rules.py says what comes of it.
 SWITCHES = (
     "C1.token", "C1.lease", "C1.attempt", "C1.digest", "C1.paused", "C1.repeat",
-    "C2.ahead", "C2.held", "C2.copy", "C3.recover", "C3.order", "C3.token", "C3.shortcut", "C4.order", "C4.window",
+    "C2.ahead", "C2.held", "C2.copy", "C3.recover", "C3.order", "C3.token", "C3.all", "C3.shortcut",
+    "C4.order", "C4.window",
     "C5.token", "C5.seq", "C5.match", "C5.resync", "C6.renew", "C7.order", "C7.confirm", "C7.reset",
     "C7.done", "C8.lower", "C8.record", "C8.maybe", "C8.copy", "C8.confirm", "C9.void", "C10.abandon",
     "C11.limit", "C11.reset", "C11.unknown", "C11.dead", "C12.maybe",
+    "C13.raise", "C13.known", "C13.attempt", "C13.digest",
     "P3.returned", "P4.queued", "P5.outbox", "P6.overdue",
     "O1.leased", "O1.between", "O1.all", "O1.token")
 
@@ -55,7 +57,7 @@ class ChunkModel:
         producer = {"new": Producer(READ, OUTBOX, 1, 0), "planned": Producer(CONFIRMED, OUTBOX, 1, 0),
                     "queued": ()}[self.start]
         return State(row, broker, (), (IDLE,) * self.workers, (), (), producer, 0,
-                     Ghost(zero, zero, zero, 0, 0, 0, ""), self.budget)
+                     Ghost(zero, zero, zero, 0, 0, 0, ""), self.budget, ())
 
     def successors(self, state):
         out = []
@@ -127,7 +129,7 @@ def since(seq, row_seq):
 def after(state, changes):
     """The state with these changes, one for all that differ in names only: workers and messages sorted,
     seq counted from the row's."""
-    row, broker, dead, workers, orphans, late, producer, audience, ghost, budget = map(
+    row, broker, dead, workers, orphans, late, producer, audience, ghost, budget, backup = map(
         changes.get, State._fields, state)
     if row.seq:
         workers = [w and w._replace(seq=since(w.seq, row.seq),
@@ -135,6 +137,10 @@ def after(state, changes):
                    for w in workers]
         if late and late.txn:
             late = late._replace(txn=late.txn._replace(seq=since(late.txn.seq, row.seq)))
+        if isinstance(backup, Row):
+            backup = backup._replace(seq=backup.seq - row.seq)
         row = row._replace(seq=0)
+    if backup == RESTORED and not any(w and CLAIMED <= w.phase <= CLOSING and w.seq > 0 for w in workers):
+        backup = ()
     return State(row, tuple(sorted(broker)), tuple(sorted(dead)), tuple(sorted(workers)),
-                 tuple(sorted(orphans)), late, producer, audience, ghost, budget)
+                 tuple(sorted(orphans)), late, producer, audience, ghost, budget, backup)

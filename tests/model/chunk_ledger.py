@@ -1,5 +1,5 @@
 """The ledger's side of the chunk model: what a worker asks of the database and how it reads the
-answers. Mirrors consumer/ledger_claim.c, ledger_recover.c, ledger_commit.c and ledger_late.c."""
+answers. Mirrors consumer/ledger_claim.c, ledger_recover.c, ledger_commit.c, ledger_late.c and ledger_rewind.c."""
 
 from chunk_state import (
     CANCELLED, CLOSING, DEFERRED, DEFERRING, DONE, END_BUMP, END_DONE, END_RELEASE, END_STUCK,
@@ -85,6 +85,8 @@ class Recovery:
         rows = (0,) * m.n if untouched(m, row) else row.rows
         for p in positions(w.mask):
             self._take_row(rows[p], p, w)
+        for p in positions(m.full & ~w.mask):
+            self.contradicts |= m.on["C3.all"] and self._is_open(rows[p], w.attempt)
         for p in positions(w.mask):
             if not self._is_known(rows[p], w.attempt):
                 self._divide(m, row, w, p)
@@ -100,8 +102,16 @@ class Recovery:
         if self.old[p] == DEFERRED and delivery_attempt(r) >= w.attempt:
             self.deferred |= 1 << p
 
+    def _is_open(self, r, attempt):
+        return delivery_status(r) == DEFERRED and delivery_attempt(r) < attempt
+
+    def known_end(self, started):
+        """C13: a release may have lowered the watermark below what was sent."""
+        sent = sum(1 << p for p, old in enumerate(self.old) if old in (SENT, UNKNOWN))
+        return max(started, (sent | self.maybe).bit_length())
+
     def _is_known(self, r, attempt):
-        return r and (delivery_status(r) != DEFERRED or delivery_attempt(r) >= attempt)
+        return r and not self._is_open(r, attempt)
 
     def _divide(self, m, row, w, p):
         ambiguous = p < row.started and m.on["C3.recover"]
@@ -282,6 +292,24 @@ def resync(m, w, row):
     if applied:
         return APPLIED
     return REPEAT if w.mine and txn.seq == row.seq else ABANDON
+
+
+def raised(m, w, row):
+    """C13: the row that went back, with what the worker knows."""
+    digest = row.digest or w.reading + 1 if m.on["C13.digest"] else row.digest
+    if row.attempt < w.attempt and m.on["C13.attempt"]:
+        row, started = in_doubt(m, row), m.n
+    else:
+        started = max(row.started, w.started, w.known if m.on["C13.known"] else 0)
+    return row._replace(started=started, digest=digest, held=0, live=0)
+
+
+def in_doubt(m, row):
+    """What is deferred may have been sent since, in a later attempt."""
+    status = DEFERRED if m.resend else UNKNOWN
+    return count_again(row, [
+        delivery(status, 1, delivery_reading(r), delivery_attempt(r)) if delivery_status(r) == DEFERRED else r
+        for r in row.rows])
 
 
 # --- late replies (C12) and the operator (O1)

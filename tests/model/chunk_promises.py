@@ -1,12 +1,15 @@
 """What must hold in every state of the chunk's world, and when everything is settled."""
 
 from chunk_state import (
-    COUNTERS, DEFERRED, DONE, FAILED, QUEUED, SENT, SKIPPED, STATUS_NAMES, STUCK, SUPPRESSED,
+    COUNTERS, DEFERRED, DONE, FAILED, QUEUED, RESTORED, SENT, SKIPPED, STATUS_NAMES, STUCK, SUPPRESSED,
     UNKNOWN, delivery_attempt, delivery_maybe, delivery_reading, delivery_status)
 
 
 def violation(m, state):
-    """The first promise that is broken, or None."""
+    """The first promise that is broken, or None. While the ledger knows less than a worker, there are none of
+    what it says; when the worker has noticed, they hold again (C13)."""
+    if state.backup == RESTORED:
+        return accounts(m, state.row) or copies(m, state.ghost)
     return (state.ghost.broken or accounts(m, state.row) or copies(m, state.ghost)
             or unambiguous(m, state) or poison(m, state) or represented(m, state)
             or next((why for p in range(m.n) if (why := position(m, state, p))), None)
@@ -72,7 +75,7 @@ def unambiguous(m, state):
     """Nothing is called unknown unless somebody was lost, frozen or did not answer."""
     if not any(delivery_status(r) == UNKNOWN for r in state.row.rows) or state.ghost.deadline:
         return None
-    if any(m.spent(state, fault) for fault in ("crash", "expire", "late", "drop")):
+    if any(m.spent(state, fault) for fault in ("crash", "expire", "late", "drop", "rewind")):
         return None
     return "unknown: without anything ambiguous having happened"
 
@@ -83,7 +86,7 @@ def poison(m, state):
         return None
     if state.ghost.takeovers < m.limit - 1:
         return f"poison: stuck after {state.ghost.takeovers} claims that came to nothing"
-    if not any(m.spent(state, fault) for fault in ("crash", "expire", "late")):
+    if not any(m.spent(state, fault) for fault in ("crash", "expire", "late", "rewind")):
         return "poison: stuck, and no worker was ever lost"
     return None
 
@@ -94,7 +97,7 @@ def window(m, state):
     row, allowed = state.row, m.window + m.spent(state, "refuse")
     count = sum(1 for r in row.rows[:row.started]
                 if not r or (delivery_status(r) == DEFERRED and delivery_attempt(r) < row.attempt))
-    if row.state != QUEUED or count <= allowed:
+    if row.state != QUEUED or count <= allowed or m.spent(state, "rewind"):
         return None
     return f"window: a crash would leave {count} positions ambiguous, allowed are {allowed}"
 
@@ -103,7 +106,7 @@ def represented(m, state):
     """C10: as long as the chunk is open, a message of its attempt is with the broker or in hand, or a dead
     letter that the operator has not given back yet. For a stuck one there is a letter, or will be."""
     row = state.row
-    if row.state not in (QUEUED, STUCK) or m.spent(state, "lose"):
+    if row.state not in (QUEUED, STUCK) or m.spent(state, "lose") or m.spent(state, "rewind"):
         return None
     if any(stands_for(row, message) for message in state.broker + state.dead):
         return None

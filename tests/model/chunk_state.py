@@ -32,8 +32,10 @@ Message = namedtuple("Message", "attempt mask reading returns")
 #   answered  of work: with an outcome                outcomes: those not in a transaction yet
 #   flying    handed over, no reply                   accepted: the server took it, reply on its way
 #   deferred  committed as deferred in this attempt   stopping: nothing more is handed over
+#   then      the token in the copy of the database is its own
+#   known     past the last position that may have been sent before its claim
 Worker = namedtuple("Worker", "phase attempt mask reading lost mine seq work answered granted started"
-                              " outcomes maybe old deferred flying accepted poison stopping txn")
+                              " outcomes maybe old deferred flying accepted poison stopping txn then known")
 
 # Where a worker is with its chunk.
 CLAIM_UNSURE, CLAIMED, GATHERING, DEFERRING, CLOSING, RETRY_LATE, LATE, COPY, DEAD, ACK = range(10)
@@ -58,8 +60,11 @@ OUTBOX, OVERDUE = range(2)
 # takeovers: claims since the last progress of a chunk whose last claim had not come to an end.
 Ghost = namedtuple("Ghost", "accepted ambiguous resent marked deadline takeovers broken")
 
-# orphans: recipients whose mails are in sockets that nobody has any more. dead: the dead letters.
-State = namedtuple("State", "row broker dead workers orphans straggler producer audience ghost budget")
+# orphans: recipients whose mails are in sockets that nobody has any more. dead: the dead letters. backup: the
+# row as it is in a copy of the database; RESTORED once that has replaced it and no worker has noticed; or ().
+State = namedtuple("State",
+                   "row broker dead workers orphans straggler producer audience ghost budget backup")
+RESTORED = "restored"
 
 IDLE = ()
 
@@ -102,7 +107,7 @@ def worker(phase, message, n, lost=0, **others):
     """A worker that has this message of a chunk of n positions in hand, and nothing else but others."""
     zero = (0,) * n
     plain = Worker(phase, message.attempt, message.mask, message.reading, lost, 0, 0, 0, 0, 0, 0,
-                   zero, 0, zero, 0, 0, 0, 0, 0, ())
+                   zero, 0, zero, 0, 0, 0, 0, 0, (), 0, 0)
     return plain._replace(**others) if others else plain
 
 
@@ -153,6 +158,8 @@ def describe(state):
         lines.append("broker: " + " ".join(f"a{m.attempt}{positions(m.mask)}" for m in state.broker))
     if state.dead:
         lines.append("dead letters: " + " ".join(f"a{m.attempt}{positions(m.mask)}" for m in state.dead))
+    if state.backup and state.backup != RESTORED:
+        lines.append(f"copy: {describe_row(state.backup)}")
     if any(state.ghost.accepted) or state.orphans:
         lines.append(f"mail server: accepted {state.ghost.accepted}, in lost sockets {state.orphans}")
     return lines

@@ -169,7 +169,8 @@ def recover(m, state, i, w, out):
     granted = ledger.granted_at_recovery(found.work, row.started)
     ready = w._replace(phase=GATHERING, seq=row.seq, work=found.work, granted=granted,
                        started=row.started, outcomes=tuple(found.outcomes), maybe=found.maybe,
-                       old=tuple(found.old), deferred=found.deferred, poison=found.poison)
+                       old=tuple(found.old), deferred=found.deferred, poison=found.poison,
+                       known=found.known_end(row.started))
     said = "poison" if found.poison else f"work {positions(found.work)}"
     m.step(out, f"recovery: {said}", state, workers=placed(state, i, ready))
     if m.can(state, "suppress") and not found.poison:
@@ -281,7 +282,7 @@ def execute(m, state, i, w, out):
     matched, row = ledger.execute(m, state.row, txn, w.attempt, w.reading, w.mine)
     name = END_NAMES[txn.end]
     if not matched:
-        abandon(m, state, i, w, out, f"its transaction ({name}) matches nothing", row=row)
+        lose(m, state._replace(row=row), i, w, out, f"its transaction ({name}) matches nothing")
     else:
         workers, ghost, straggler = after_execution(m, state, i, txn)
         m.step(out, f"committed: {name}", state, row=row, ghost=ghost, straggler=straggler,
@@ -323,7 +324,8 @@ def after_commit(m, w, seq):
     w = w._replace(txn=(), seq=seq, started=txn.started)
     if w.phase != GATHERING or w.poison or any(w.outcomes) or not ledger.complete(w) or not w.deferred:
         return w
-    later = goes_on(m, w, DEFERRING, mine=w.mine, seq=seq, started=w.started, deferred=w.deferred)
+    later = goes_on(m, w, DEFERRING, mine=w.mine, seq=seq, started=w.started, deferred=w.deferred,
+                    known=w.known)
     return later if m.on["C7.order"] else later._replace(phase=CLOSING)
 
 
@@ -344,17 +346,30 @@ def resync(m, state, i, w, out):
         m.step(out, "resync: it was not applied, again", state,
                workers=placed(state, i, w._replace(txn=w.txn._replace(unsure=0))))
     else:
-        abandon(m, state, i, w, out, "resync: in doubt")
+        lose(m, state, i, w, out, "resync: in doubt")
 
 
-def abandon(m, state, i, w, out, why, **changes):
+def lose(m, state, i, w, out, why):
+    """The chunk is not the worker's any more. C13: where seq went back, it was the ledger that lost it."""
+    if m.on["C13.raise"] and state.row.seq < w.txn.seq:
+        ghost = lost_with(m, state, w)
+        workers, ghost, straggler = token_replaced(m, state._replace(ghost=ghost), keep=i)
+        m.step(out, "a worker sees that the ledger went back: raises the watermark and ends", state,
+               row=ledger.raised(m, w, state.row), ghost=ghost, straggler=straggler,
+               broker=state.broker if w.lost else m.published(state.broker, message_of(w)),
+               orphans=state.orphans + sockets(m, w), workers=placed(state, i, IDLE, workers))
+    else:
+        abandon(m, state, i, w, out, why)
+
+
+def abandon(m, state, i, w, out, why):
     """The chunk is somebody else's: late replies are reported, and a copy stands for the message."""
     outcomes = [outcome(SENT) if outcome_status(a) == SENT or outcome_status(b) == SENT else 0
                 for a, b in zip(w.outcomes, w.txn.outcomes if w.txn else w.outcomes)]
     phase = COPY if m.on["C10.abandon"] else ACK
     after = goes_on(m, w, LATE, outcomes=tuple(outcomes)) if any(outcomes) else goes_on(m, w, phase)
     m.step(out, f"a worker abandons the chunk: {why}", state, ghost=lost_with(m, state, w),
-           orphans=state.orphans + sockets(m, w), workers=placed(state, i, after), **changes)
+           orphans=state.orphans + sockets(m, w), workers=placed(state, i, after))
 
 
 def report_late(m, state, i, w, out):

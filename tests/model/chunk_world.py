@@ -4,8 +4,9 @@ strike no worker. Mirrors producer/republish.c, producer/due.c, console/reopen.c
 import chunk_ledger as ledger
 import chunk_worker
 from chunk_state import (
-    CANCELLED, CONFIRMED, DEFERRED, DONE, FAILED, GO, OUTBOX, OVERDUE, PAUSED, PLANNED, QUEUED, READ, SKIPPED,
-    STUCK, SUPPRESSED, UNKNOWN, Message, Producer, delivery_reading, delivery_status, positions)
+    CANCELLED, CLOSING, CONFIRMED, DEFERRED, DONE, FAILED, GATHERING, GO, OUTBOX, OVERDUE, PAUSED, PLANNED,
+    QUEUED, READ, RESTORED, SKIPPED, STUCK, SUPPRESSED, UNKNOWN, Message, Producer, delivery_reading,
+    delivery_status, positions)
 
 
 def steps(m, state, out):
@@ -15,6 +16,7 @@ def steps(m, state, out):
     broker(m, state, out)
     producer(m, state, out)
     operator(m, state, out)
+    backup(m, state, out)
 
 
 def time_passes(m, state, out):
@@ -70,6 +72,26 @@ def broker(m, state, out):
             m.fault(out, "somebody empties a queue", state, "lose", broker=m.without(state.broker, message))
 
 
+def backup(m, state, out):
+    """The database loses commits: a copy replaces it. One worker has the chunk and knows better, and no other
+    message of it can be claimed before that one notices: else C13 comes too late."""
+    if not m.can(state, "rewind") or state.backup == RESTORED:
+        return
+    if not state.backup:
+        noted = tuple(w and w._replace(then=w.mine) for w in state.workers)
+        m.step(out, "the database is copied", state, backup=state.row, workers=noted)
+        return
+    others = [message for message in state.broker if message.attempt <= state.backup.attempt]
+    others += [w for w in state.workers if w and not (w.mine and GATHERING <= w.phase <= CLOSING)]
+    if state.backup.state == QUEUED and not others and not state.producer and any(state.workers):
+        mine = tuple(w and w._replace(mine=w.then, then=0) for w in state.workers)
+        ghost = state.ghost
+        if m.resend:
+            ghost = m.make_ambiguous(ghost, m.full, 0)
+        m.fault(out, "the copy replaces the database", state, "rewind", row=state.backup, workers=mine,
+                backup=RESTORED, ghost=ghost, straggler=())
+
+
 # --- the producer (P3 to P6)
 
 
@@ -99,9 +121,10 @@ def producer_looks(m, state, out):
     if row.state != QUEUED or row.live or row.control == PAUSED:
         return
     found = Producer(READ, OVERDUE, row.attempt, row.digest)
-    if not state.broker and not any(state.workers) and m.on["P6.overdue"]:
+    waits = any(message.attempt <= row.attempt for message in state.broker)
+    if not waits and not any(state.workers) and m.on["P6.overdue"]:
         m.step(out, "the producer finds the chunk overdue", state, producer=found)
-    elif m.can(state, "due"):
+    elif m.can(state, "due") and state.backup != RESTORED:
         m.step(out, "the producer finds the chunk overdue, its message waits", state, producer=found,
                budget=m.spend(state, "due"))
 

@@ -1,9 +1,10 @@
-"""The database that does not keep what it committed: worker and `mailflock init` say so when its settings
-allow it. The database is this test's own."""
+"""A database that does not keep what it committed: worker and `mailflock init` warn where its settings
+allow that, and a worker that sees it happen ends. The database is this test's own."""
 
 import os
 import pwd
 import re
+import shutil
 import struct
 import unittest
 
@@ -15,7 +16,8 @@ services = private_services.start(
     mariadb_options="--log-bin --sync-binlog=1 --rpl-semi-sync-master-wait-point=AFTER_SYNC")
 unittest.addModuleCleanup(services.stop)
 
-from harness import ENV, Stage, wait_until  # noqa: E402 (harness takes the services' addresses)
+from flow import FlowTest  # noqa: E402 (harness takes the services' addresses)
+from harness import ENV, Stage, wait_until  # noqa: E402
 
 COM_REGISTER_SLAVE = 0x15
 
@@ -82,6 +84,44 @@ class SettingsTest(unittest.TestCase):
                         rpl_semi_sync_master_wait_point="AFTER_COMMIT")
         self.stage.execute("UPDATE subscriber SET name='x'")  # and nobody says that he has it
         self.assert_warned_of("rpl_semi_sync_master_wait_point", "Rpl_semi_sync_master_status")
+
+
+class LostCommitsTest(FlowTest):
+    def swap_data(self, was, now):
+        """While the worker sees nothing of it, the server is stopped, its data becomes a copy (now) or is
+        copied first (was), and it is started again."""
+        (worker,) = self.workers
+        data = os.path.join(services.dir, ".dev", "mariadb", "data")
+        worker.freeze()
+        services.end("mariadb")
+        if now:
+            shutil.rmtree(data)
+            os.rename(now, data)
+        else:
+            shutil.copytree(data, was)
+        services.begin("mariadb")
+        self.stage._db = None
+        worker.thaw()
+
+    def test_a_backup_is_put_back(self):
+        """PROTOCOL C13: what the worker has sent is not sent again."""
+        people = 1000
+        self.flow(recipients=people, workers=1, campaign={"audience": {"chunk": people}})
+        copy = os.path.join(services.dir, "copy")
+        self.swap_data(was=copy, now=None)
+        self.more(100)
+        self.swap_data(was=None, now=copy)
+        (worker,) = self.workers
+        self.assertEqual(worker.wait(30), 1, worker.text())
+        self.assertRegex(worker.text(), 'level=error .*has lost commits.*server="')
+        accepted = self.accepted()
+        started, seq = self.stage.one("SELECT started, seq FROM chunk")
+        recorded = self.stage.counts(self.run_id)["sent"]
+        self.assertGreater(len(accepted), recorded + 80, "commits were lost")
+        self.assertLessEqual(max(position for _, position in accepted), started)
+        self.workers = [self.stage.start_consumer()]
+        self.assert_exact(unknown=started - recorded)
+        self.assertEqual(self.stage.counts(self.run_id)["unknown"], started - recorded)
 
 
 if __name__ == "__main__":

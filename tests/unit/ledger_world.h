@@ -202,12 +202,42 @@ static inline uint64_t w_late_answers(struct world *w, const char *sql)
     return n;
 }
 
+/* PROTOCOL C13. */
+static inline uint64_t w_raise(struct world *w, const char *sql)
+{
+    struct w_chunk *c = w_chunk_of(w, sql);
+    unsigned to = w_says(sql, "started=recipients") ? W_POSITIONS
+                                                    : (unsigned)w_number(sql, "GREATEST(started,");
+    if (to > c->started) c->started = to;
+    if (!c->digest) c->digest = w_number(sql, "COALESCE(digest,");
+    c->counters[OUTCOME_DEFERRED] -= (int)w_number(sql, "deferred=deferred-");
+    c->counters[OUTCOME_UNKNOWN] += (int)w_number(sql, "unknown=unknown+");
+    c->token = 0, c->lease_until_us = 0;
+    assert_true(w_says(sql, "token=NULL, lease_until=NULL"));
+    return 1;
+}
+
+static inline uint64_t w_doubt(struct world *w, const char *sql)
+{
+    struct w_chunk *c = w_chunk_of(w, sql);
+    uint64_t n = 0;
+    for (int p = 0; p < W_POSITIONS; p++) {
+        if (c->rows[p].status != OUTCOME_DEFERRED) continue;
+        if (w_says(sql, "status='unknown'")) c->rows[p].status = OUTCOME_UNKNOWN;
+        c->rows[p].maybe = true;
+        n++;
+    }
+    return n;
+}
+
 /* A statement without a result; returns the rows that it matched. */
 static inline uint64_t w_run(struct world *w, const char *sql)
 {
     if (w_says(sql, "UPDATE chunk SET claims=")) return w_claim(w, sql);
     if (w_says(sql, "UPDATE chunk SET seq=")) return w_fenced(w, sql);
     if (w_says(sql, "UPDATE delivery SET status='sent'")) return w_late_answers(w, sql);
+    if (w_says(sql, "UPDATE chunk SET recipients=")) return w_raise(w, sql);
+    if (w_says(sql, "UPDATE delivery SET maybe=1")) return w_doubt(w, sql);
     if (w_says(sql, "UPDATE chunk SET unknown=unknown-")) {
         struct w_chunk *c = w_chunk_of(w, sql);
         c->counters[OUTCOME_UNKNOWN] -= (int)w_number(sql, "unknown=unknown-");
@@ -337,6 +367,11 @@ static inline void w_select(const struct world *w, const char *sql, struct db_re
                                   strcmp(c->state, "done") == 0,
                                   strcmp(c->state, "stuck") == 0};
         for (int i = 0; i < 6; i++) w_cell_u64(r, i, cells[i]);
+    } else if (w_says(sql, "SELECT attempt, seq FROM chunk")) {
+        w_cell_u64(r, 0, c->attempt);
+        w_cell_u64(r, 1, c->seq);
+    } else if (w_says(sql, "SHOW GLOBAL VARIABLES")) {
+        w_cell(r, 1, "a server");
     } else if (!w_says(sql, "SELECT seq FROM chunk")) {
         fail_msg("not understood: %s", sql);
     }

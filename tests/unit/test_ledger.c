@@ -8,15 +8,18 @@
 
 #include "tests/unit/ledger_sim.h"
 
+static void stop_worker(struct worker *w)
+{
+    w->stopping = true;
+    queue_push(w->inbox, (struct note){.kind = NOTE_STOP});
+}
+
 static void trouble(struct worker *w)
 {
     static const char *const controls[] = {"go", "go", "go", "paused"};
     if (w_one_in(60)) kill_worker(w);
     if (w->alive && w_one_in(100)) lose_broker(w);
-    if (w->alive && !w->stopping && w_one_in(40)) {
-        w->stopping = true;
-        queue_push(w->inbox, (struct note){.kind = NOTE_STOP});
-    }
+    if (w->alive && !w->stopping && w_one_in(40)) stop_worker(w);
     if (w_one_in(200)) w_now_us += 12000000; /* everybody sleeps through a lease */
     if (w->alive && w_one_in(60)) {          /* this one does, and the broker thinks it dead */
         w->frozen_until_us = w_now_us + 15000000;
@@ -168,6 +171,99 @@ static void among_crashes_stops_and_outages_nobody_is_lost_and_hold_sends_no_cop
     assert_true(w_applied_unseen > 0); /* commits that were found out about afterwards */
 }
 
+/* What is logged meanwhile is an error, as it should be. */
+static int hush(void)
+{
+    int own = dup(STDERR_FILENO), nowhere = open("/dev/null", O_WRONLY);
+    dup2(nowhere, STDERR_FILENO);
+    close(nowhere);
+    return own;
+}
+
+static void unhush(int own)
+{
+    dup2(own, STDERR_FILENO);
+    close(own);
+}
+
+static bool has_in_hand(const struct worker *w, int chunk)
+{
+    for (int i = 0; i < w->l.n_jobs; i++) {
+        const struct job *job = w->l.jobs[i];
+        if ((int)job->message.chunk == chunk && job->token == world.chunks[chunk].token)
+            return job->state >= JOB_SENDING && job->state <= JOB_CLOSING;
+    }
+    return false;
+}
+
+/* Whether a message of the chunk could be claimed in place of the worker's. */
+static bool is_alone(int chunk)
+{
+    int n = 0;
+    for (int i = 0; i < n_messages; i++) n += messages[i].body && messages[i].chunk == chunk;
+    return n == 1;
+}
+
+/* The chunk's row and deliveries are those of before, while the worker has it in hand; what it will
+ * not be told is published again, as the producer does with what is overdue. */
+static bool lose_commits(const struct world *before, int chunk, bool *earlier_attempt)
+{
+    struct w_chunk *now = &world.chunks[chunk];
+    const struct w_chunk *old = &before->chunks[chunk];
+    if (old->seq == now->seq || strcmp(old->state, "queued") != 0) return false;
+    if (!has_in_hand(&workers[0], chunk) || !is_alone(chunk)) return false;
+    *earlier_attempt = old->attempt < now->attempt;
+    *now = *old;
+    return true;
+}
+
+/* A world of one worker that loses commits of a chunk; returns how many chunks lost some. */
+static int run_rewound(unsigned seed, int *earlier, int *of)
+{
+    struct worker *w = &workers[0];
+    struct world before = {0};
+    bool again[W_CHUNKS] = {0};
+    int losses = 0, copied_at = (int)(seed % 13), lost_at = copied_at + 1 + (int)(seed % 29);
+    begin_world(seed);
+    for (int round = 0; !quiet(); round++) {
+        worker_step(w);
+        if (seed % 4 < 2 && w->alive && !w->stopping && w_one_in(15)) stop_worker(w);
+        if (round == copied_at) before = world;
+        for (int c = 0; c < W_CHUNKS && round == lost_at && w->alive; c++) {
+            behind[c] = lose_commits(&before, c, &again[c]);
+            losses += behind[c];
+            *earlier += again[c];
+        }
+        for (int c = 0; c < W_CHUNKS && !w->alive; c++) { /* it has noticed */
+            behind[c] = false;
+            if (again[c]) put_message(c, world.chunks[c].attempt, NULL, 0);
+            again[c] = false;
+        }
+        if (round > 200) w_now_us += 200000;
+        if (round > 20000) fail_msg("seed %u: it does not come to an end", seed);
+    }
+    for (int c = 0; c < W_CHUNKS; c++) check_chunk(seed, c, of);
+    end_world();
+    return losses;
+}
+
+/* PROTOCOL C13: the worker that has a chunk tells the ledger what it has lost, and ends; nobody
+ * gets a second copy because of it. */
+static void a_worker_ends_that_sees_the_ledger_go_back(void **state)
+{
+    (void)state;
+    int of[OUTCOME_STATUSES] = {0}, losses = 0, earlier = 0;
+    lossy = false;
+    int own = hush();
+    for (unsigned seed = 3000000; seed < 3003000; seed++) {
+        w_fault = seed % 3 ? 0 : 60;
+        losses += run_rewound(seed, &earlier, of);
+    }
+    unhush(own);
+    assert_true(losses > 500 && earlier > 20);
+    assert_true(of[OUTCOME_UNKNOWN] > 0);
+}
+
 static void claim_only(struct worker *w)
 {
     struct note notes[16];
@@ -184,8 +280,7 @@ static void the_fifth_claim_that_comes_to_nothing_makes_a_chunk_stuck(void **sta
     begin_world(2);
     for (int i = 1; i < W_CHUNKS; i++)
         snprintf(world.chunks[i].state, sizeof world.chunks[i].state, "done");
-    int own = dup(STDERR_FILENO), nowhere = open("/dev/null", O_WRONLY);
-    dup2(nowhere, STDERR_FILENO); /* it is an error, and logged */
+    int own = hush();
     for (int claims = 1; claims <= 5; claims++) {
         struct worker *w = &workers[0];
         start_worker(w);
@@ -199,9 +294,7 @@ static void the_fifth_claim_that_comes_to_nothing_makes_a_chunk_stuck(void **sta
         kill_worker(w);
         w_now_us += 11000000;
     }
-    dup2(own, STDERR_FILENO);
-    close(own);
-    close(nowhere);
+    unhush(own);
     int dead = 0;
     for (int i = 0; i < n_messages; i++) dead += messages[i].dead;
     assert_int_equal(dead, 1);
@@ -217,6 +310,7 @@ int main(void)
         cmocka_unit_test(without_trouble_everybody_is_answered),
         cmocka_unit_test(a_failing_database_changes_nothing_in_the_accounts),
         cmocka_unit_test(among_crashes_stops_and_outages_nobody_is_lost_and_hold_sends_no_copy),
+        cmocka_unit_test(a_worker_ends_that_sees_the_ledger_go_back),
         cmocka_unit_test(the_fifth_claim_that_comes_to_nothing_makes_a_chunk_stuck),
     };
     log_setup(LOG_LEVEL_ERROR, false);

@@ -309,6 +309,13 @@ const char *audience_place(const struct audience *a)
     return a->last_id;
 }
 
+struct err audience_explain(struct audience *a, struct db_result **out)
+{
+    TRY(make_after(a, a->last_id));
+    make_statement(a, "EXPLAIN ", buf_text(&a->after), a->page_rows);
+    return query(a, out);
+}
+
 static struct err make_range(struct audience *a, const struct audience_range *range, unsigned limit)
 {
     make_statement(a, DERIVED_HEAD, buf_text(&a->after), limit);

@@ -42,6 +42,9 @@ struct err audience_page(struct audience *a, uint64_t *rows) MUST_CHECK;
 /* audience_place: borrows the id of the last row read, "" before the first. */
 const char *audience_place(const struct audience *a);
 
+/* audience_explain: what the server plans for the next page; *out as db_query. */
+struct err audience_explain(struct audience *a, struct db_result **out) MUST_CHECK;
+
 /* A chunk's part of the audience, as it is today. */
 struct audience_range {
     const char *after;        /* the last id of the chunk before, NULL for the first */

@@ -172,6 +172,21 @@ void message_free(struct message *m)
     free(m);
 }
 
+unsigned message_templates(const struct message *m, struct message_template out[MESSAGE_TEMPLATES])
+{
+    const struct message_template all[MESSAGE_TEMPLATES] = {
+        {"to_name", m->to_name},
+        {"subject", m->subject},
+        {"list_unsubscribe", m->list_unsubscribe},
+        {"text", m->text ? mime_part_template(m->text) : NULL},
+        {"html", m->html ? mime_part_template(m->html) : NULL},
+    };
+    unsigned n = 0;
+    for (unsigned i = 0; i < MESSAGE_TEMPLATES; i++)
+        if (all[i].template) out[n++] = all[i];
+    return n;
+}
+
 const char *message_from(const struct message *m)
 {
     return m->from.address;

@@ -48,6 +48,16 @@ struct message;
 struct err message_compile(const struct message_spec *spec, struct message **out) MUST_CHECK;
 void message_free(struct message *m);
 
+enum { MESSAGE_TEMPLATES = 5 };
+struct message_template {
+    const char *name; /* "subject" */
+    const struct template *template;
+};
+
+/* message_templates: borrows the templates of the mail, for those who look into them; returns how
+ * many there are. */
+unsigned message_templates(const struct message *m, struct message_template out[MESSAGE_TEMPLATES]);
+
 /* message_from: borrows the bare address of From, for the envelope. */
 const char *message_from(const struct message *m);
 /* message_is_utf8: From or Reply-To is an address beyond ASCII: every mail needs SMTPUTF8. */

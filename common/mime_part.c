@@ -156,6 +156,11 @@ void mime_part_free(struct mime_part *p)
     free(p);
 }
 
+const struct template *mime_part_template(const struct mime_part *p)
+{
+    return p->template;
+}
+
 const char *mime_part_encoding(const struct mime_part *p)
 {
     return p->base64 ? "base64" : "quoted-printable";

@@ -17,6 +17,9 @@ struct err mime_part_compile(const struct template_source *source,
                              struct mime_part **out) MUST_CHECK;
 void mime_part_free(struct mime_part *p);
 
+/* mime_part_template: borrows. */
+const struct template *mime_part_template(const struct mime_part *p);
+
 /* mime_part_encoding: "quoted-printable", or "base64" where over a fifth of the text's own bytes
  * are not ASCII. */
 const char *mime_part_encoding(const struct mime_part *p);

@@ -37,6 +37,7 @@ int command_failures(struct console *c, int argc, char **argv);
 int command_unknown(struct console *c, int argc, char **argv);
 int command_retry(struct console *c, int argc, char **argv);
 int command_dead(struct console *c, int argc, char **argv);
+int command_check(struct console *c, int argc, char **argv);
 int command_import(struct console *c, int argc, char **argv);
 int command_suppress(struct console *c, int argc, char **argv);
 

@@ -9,6 +9,10 @@
 
 static const struct console_command COMMANDS[] = {
     {"init", "", "create or upgrade the tables, declare the broker's queues", command_init},
+    {"check", "CAMPAIGN [--json]",
+     "look for everything that would go wrong with a campaign, and write nothing; exit 1 where "
+     "something would",
+     command_check},
     {"status", "[RUN] [--watch] [--json]", "show the newest runs, or one in detail",
      command_status},
     {"runs", "[--limit N] [--json]", "list runs, newest first", command_runs},

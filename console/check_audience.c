@@ -1,0 +1,197 @@
+/* The part of `mailflock check` that reads the audience: its first page, as a run would, what the
+ * server plans for the next one, and the names in the templates against its columns. */
+#include "console/check.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+#include "common/campaign_audience.h"
+#include "common/chunk.h"
+#include "common/clock.h"
+#include "console/check_names.h"
+#include "console/check_plan.h"
+
+enum { BODY_MAX = 8 * 1024 * 1024, TEXT_MAX = 400 };
+
+struct reading {
+    struct check *check;
+    struct audience *audience;
+    struct buf body; /* of one recipient */
+};
+
+static void append_columns(const struct recipient_columns *columns, struct buf *out)
+{
+    for (unsigned i = 0; i < columns->n; i++)
+        buf_append_format(out, "%s%.64s", i ? ", " : "", columns->items[i].name);
+}
+
+/* How many recipients of the page cannot have a mail, and why the first of them cannot. */
+struct page {
+    uint64_t rows, unusable;
+    char why[CHUNK_FAIL_MAX + 1];
+};
+
+/* The row as its worker will see it. */
+static struct err take_row(struct reading *a, const struct db_cell *row, struct page *page)
+{
+    struct chunk_message m;
+    buf_reset(&a->body);
+    chunk_write_start(&a->body, 0, 0, 1);
+    if (recipient_write(&a->body, 0, audience_columns(a->audience), row)) return err_none();
+    if (page->unusable++) return err_none();
+    chunk_write_end(&a->body, 0);
+    TRY(chunk_decode(a->body.data, a->body.len, &m));
+    snprintf(page->why, sizeof page->why, "%s", m.recipients[0].fail ? m.recipients[0].fail : "");
+    chunk_fini(&m);
+    return err_none();
+}
+
+static struct err read_page(struct reading *a, struct page *page)
+{
+    const struct db_cell *row;
+    TRY(audience_page(a->audience, &page->rows));
+    for (;;) {
+        TRY(audience_row(a->audience, &row));
+        if (!row) return err_none();
+        TRY(take_row(a, row, page));
+    }
+}
+
+static struct err open_audience(struct reading *a)
+{
+    const struct check *k = a->check;
+    const struct settings *settings = &k->console->settings;
+    struct db_config config = campaign_audience_config(settings, &k->campaign);
+    struct db *db;
+    TRY(db_open(&db, &config));
+    return campaign_audience_open(settings, &k->campaign, clock_utc_us() / 1000000, db,
+                                  &a->audience);
+}
+
+static bool check_page(struct reading *a)
+{
+    struct check *k = a->check;
+    struct page page = {0};
+    struct buf columns;
+    int64_t started = clock_boot_us();
+    struct err e = open_audience(a);
+    if (!e.code) e = read_page(a, &page);
+    if (!check_good(k, "audience", e)) return false;
+    buf_init(&columns, TEXT_MAX);
+    append_columns(audience_columns(a->audience), &columns);
+    check_say(k, page.rows ? CHECK_OK : CHECK_WARNING, "audience", "%s%s; columns: %s",
+              page.rows ? "the first page is read" : "it has nobody in it now",
+              *k->campaign.audience.database ? ", from its own database" : "", buf_text(&columns));
+    check_say(k, CHECK_OK, "page", "%" PRIu64 " rows, %.0f ms with connecting", page.rows,
+              (double)(clock_boot_us() - started) / 1000);
+    if (page.unusable)
+        check_say(k, CHECK_WARNING, "recipients",
+                  "%" PRIu64 " of these cannot have a mail; the first: %s", page.unusable,
+                  page.why);
+    buf_fini(&columns);
+    return true;
+}
+
+static int find_plan_column(const struct db_result *r, const char *name)
+{
+    for (unsigned i = 0; i < db_columns(r); i++)
+        if (strcasecmp(db_column(r, i).name, name) == 0) return (int)i;
+    return -1;
+}
+
+static const char *plan_text(const struct db_result *r, const char *name)
+{
+    int i = find_plan_column(r, name);
+    return i < 0 ? "" : db_text(r, (unsigned)i);
+}
+
+static void check_plan(struct reading *a)
+{
+    struct check *k = a->check;
+    struct db_result *r;
+    unsigned warnings = k->counts[CHECK_WARNING];
+    bool led = false;
+    char text[CHECK_PLAN_TEXT];
+    struct err e = audience_explain(a->audience, &r);
+    if (e.code) {
+        check_say(k, CHECK_WARNING, "plan", "the server does not say how it reads a page: %s",
+                  e.text);
+        return;
+    }
+    while (db_next(r)) {
+        struct check_plan_row row = {plan_text(r, "table"),
+                                     plan_text(r, "type"),
+                                     plan_text(r, "key"),
+                                     plan_text(r, "Extra"),
+                                     strtoull(plan_text(r, "rows"), NULL, 10),
+                                     !led};
+        led = true;
+        if (check_plan_problem(&row, text)) check_say(k, CHECK_WARNING, "plan", "%s", text);
+    }
+    if (find_plan_column(r, "type") < 0)
+        check_say(k, CHECK_WARNING, "plan",
+                  "EXPLAIN has no column 'type': explain_format is not traditional");
+    db_result_free(r);
+    if (k->counts[CHECK_WARNING] == warnings)
+        check_say(k, CHECK_OK, "plan", "each page begins where the last one ended");
+}
+
+/* ---- names in templates */
+
+struct names {
+    struct buf missing, sections;
+    const char *template;
+};
+
+static void note_name(void *arg, const struct template_node *node, enum check_names_problem problem)
+{
+    struct names *names = arg;
+    char tag[TEMPLATE_NAME_MAX + 64];
+    struct buf *out = problem == CHECK_NAMES_NO_SECTION ? &names->sections : &names->missing;
+    snprintf(tag, sizeof tag, "{{%.*s}} in %s%s", (int)node->len, node->text, names->template,
+             problem == CHECK_NAMES_NO_JSON ? " (no JSON)" : "");
+    if (out->len && memmem(out->data, out->len, tag, strlen(tag))) return;
+    buf_append_format(out, "%s%s", out->len ? ", " : "", tag);
+}
+
+static void check_variables(struct reading *a)
+{
+    struct check *k = a->check;
+    struct names names = {0};
+    struct message_template templates[MESSAGE_TEMPLATES];
+    unsigned n = message_templates(k->message, templates);
+    buf_init(&names.missing, TEXT_MAX);
+    buf_init(&names.sections, TEXT_MAX);
+    for (unsigned i = 0; i < n; i++) {
+        names.template = templates[i].name;
+        check_names(templates[i].template, audience_columns(a->audience), note_name, &names);
+    }
+    if (names.missing.len)
+        check_say(k, CHECK_ERROR, "variables",
+                  "no column for %s: every recipient that comes to it would fail",
+                  buf_text(&names.missing));
+    if (names.sections.len)
+        check_say(k, CHECK_WARNING, "variables",
+                  "no column for the section %s: it is shown to nobody, or to all",
+                  buf_text(&names.sections));
+    if (!names.missing.len && !names.sections.len)
+        check_say(k, CHECK_OK, "variables",
+                  "every name in the templates that can be known has a column");
+    buf_fini(&names.missing);
+    buf_fini(&names.sections);
+}
+
+void check_audience(struct check *k)
+{
+    struct reading a = {.check = k};
+    buf_init(&a.body, BODY_MAX);
+    if (check_page(&a)) {
+        check_plan(&a);
+        check_variables(&a);
+    }
+    audience_close(a.audience);
+    buf_fini(&a.body);
+}

@@ -10,6 +10,7 @@
 
 #include "common/campaign_content.h"
 #include "common/chunk.h"
+#include "common/clock.h"
 #include "common/durability.h"
 #include "common/schema.h"
 #include "common/start.h"
@@ -77,6 +78,21 @@ static bool check_files(struct check *k)
     check_say(k, CHECK_OK, "templates", "%u compiled, subject and other headers included",
               message_templates(k->message, templates));
     return true;
+}
+
+static void check_schedule(struct check *k)
+{
+    const struct schedule *s = &k->campaign.schedule;
+    char iso[CLOCK_ISO_SIZE];
+    int64_t at_s;
+    if (!s->expressions.count)
+        check_say(k, CHECK_OK, "schedule", "none: only 'mailflock-producer run %s' begins a run",
+                  k->name);
+    else if (schedule_next(s, clock_utc_us() / 1000000, &at_s))
+        check_say(k, CHECK_OK, "schedule", "next at %s, in time zone %s",
+                  clock_iso_format(at_s, iso), s->timezone);
+    else
+        check_say(k, CHECK_WARNING, "schedule", "it asks for no run any more");
 }
 
 static void check_transport(struct check *k)
@@ -161,6 +177,7 @@ static void check_broker(struct check *k)
 static void check_campaign(struct check *k)
 {
     if (!check_files(k)) return;
+    check_schedule(k);
     check_transport(k);
     check_database(k);
     check_broker(k);

@@ -139,8 +139,8 @@ static void append_guard(struct buf *sql, bool by_id)
     const char *same =
         by_id ? "id <=> VALUES(id)"
               : "CAST(LOWER(email) AS BINARY) <=> CAST(LOWER(VALUES(email)) AS BINARY)";
-    buf_append_format(sql, "%s = IF(%s, %s, 18446744073709551615 + 1 + LENGTH(VALUES(%s)))", key,
-                      same, key, key);
+    buf_append_format(sql, "%s = IF(%s, %s, 18446744073709551615 + LENGTH(VALUES(%s)))", key, same,
+                      key, key);
 }
 
 static void write_insert(struct import_table *t, const char *name, const struct import_header *h)

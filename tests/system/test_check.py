@@ -62,13 +62,18 @@ class CheckTest(unittest.TestCase):
         found = self.check()
         self.assertEqual(self.complaints(found), {})
         self.assertEqual([check for _, check in found],
-                         ["settings", "campaign", "templates", "transport", "in hand", "database",
+                         ["settings", "campaign", "templates", "schedule", "transport", "in hand", "database",
                           "schema", "durability", "broker", "lane", "audience", "page", "plan",
                           "variables"])
         self.assertIn("columns: id, email, name, plan, city", found["ok", "audience"][0])
         self.assertRegex(found["ok", "page"][0], r"^100 rows, \d+ ms")
         self.assertIn(self.stage.database, found["ok", "database"][0])
         self.assertEqual(self.stage.value("SELECT COUNT(*) FROM run"), 0)
+
+    def test_the_next_run_is_told(self):
+        self.stage.campaign("welcome", {"schedule": ["0 9 * * *"], "timezone": "Asia/Seoul"})
+        self.assertRegex(self.check()["ok", "schedule"][0],
+                         r"^next at \d{4}-\d\d-\d\dT00:00:00Z, in time zone Asia/Seoul$")
 
     def test_joins_functions_and_small_tables_are_fine(self):
         rooms = "(SELECT JSON_ARRAYAGG(r.name) FROM room r WHERE r.person = s.id) AS rooms"

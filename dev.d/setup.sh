@@ -7,6 +7,7 @@ PACKAGES=(
     libconfig-dev libcmocka-dev libmicrohttpd-dev libidn2-dev libcmark-dev libxml2-dev
     rabbitmq-server mariadb-server-core mariadb-client postfix
     python3 python3-aiosmtpd python3-pymysql python3-pika python3-croniter
+    python3-pystache
     curl openssl ca-certificates git iproute2 procps tzdata util-linux
 )
 POLICY=/usr/sbin/policy-rc.d

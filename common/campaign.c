@@ -67,7 +67,7 @@ static const struct conf_key keys[] = {
     {"delivery.retry.delays", CONF_DURATION_LIST, 0, AT(delivery.delays), "1m,5m,30m,2h", SECOND,
      7 * DAY, NULL, NULL,
      "The waits before the second, third and further attempts; the last one repeats. Whole "
-     "seconds."},
+     "seconds. Where the relay names a longer time, the next longer of these waits."},
     {"delivery.retry.max_attempts", CONF_INT, 0, AT(delivery.max_attempts), "5", 1, 20, NULL, NULL,
      "Attempts for one recipient before it counts as failed."},
     {"delivery.retry.max_age", CONF_DURATION, 0, AT(delivery.max_age_ms), "1d", MINUTE, 30LL * DAY,

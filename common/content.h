@@ -38,4 +38,10 @@ void content_fini(struct content *content);
 /* content_delay_s: how long after attempt the next one comes. */
 int content_delay_s(const struct content *content, unsigned attempt);
 
+/* content_delay_hinted_s: the same where a server wants to be asked again after wanted_s at the
+ * earliest: the shortest of the campaign's delays that is as long, if need be the longest one, but
+ * none over left_s, which is what is left of max_age. Never shorter than content_delay_s. */
+int content_delay_hinted_s(const struct content *content, unsigned attempt, int64_t wanted_s,
+                           int64_t left_s);
+
 #endif

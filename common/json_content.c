@@ -172,3 +172,15 @@ int content_delay_s(const struct content *content, unsigned attempt)
     unsigned i = attempt < 1 ? 0 : attempt - 1, last = (unsigned)content->n_delays - 1;
     return content->delays_s[i < last ? i : last];
 }
+
+int content_delay_hinted_s(const struct content *content, unsigned attempt, int64_t wanted_s,
+                           int64_t left_s)
+{
+    int best = content_delay_s(content, attempt);
+    for (int i = 0; i < content->n_delays; i++) {
+        int delay = content->delays_s[i];
+        bool better = best < wanted_s ? delay > best : delay >= wanted_s && delay < best;
+        if (better && delay <= left_s && delay > content_delay_s(content, attempt)) best = delay;
+    }
+    return best;
+}

@@ -59,6 +59,7 @@ struct job {
     bool with_sender;    /* NOTE_SEND was passed, NOTE_RETURNED has not come */
     bool told_sender;    /* NOTE_RELEASE or NOTE_ABANDON was passed */
     bool retry_pending;  /* NOTE_RETRY was passed, NOTE_RETRY_CONFIRMED has not come */
+    int retry_delay_s;   /* of the retry message */
     int copy_delay_s;    /* delay queue for the copy, once given back or abandoned */
     struct {             /* the transaction under way */
         bool in;

@@ -82,14 +82,29 @@ void ledger_fenced_off(struct ledger *l, struct job *job)
     end_if_free(l, job);
 }
 
+/* The server that wants the longest wait decides for the chunk. */
+static int retry_delay_s(const struct job *job)
+{
+    const struct content *content = &job->run->content;
+    int64_t left_s = job->run->scheduled_s + content->max_age_s - clock_utc_us() / 1000000;
+    uint32_t wanted_s = 0;
+    for (uint32_t i = 0; i < job->message.n; i++) {
+        const struct outcome *o = &job->outcomes[i];
+        if (o->status == OUTCOME_DEFERRED && o->retry_after_s > wanted_s)
+            wanted_s = o->retry_after_s;
+    }
+    return content_delay_hinted_s(content, job->message.attempt, wanted_s, left_s);
+}
+
 static void ask_for_retry(struct ledger *l, struct job *job)
 {
-    int delay_s = content_delay_s(&job->run->content, job->message.attempt);
+    job->retry_delay_s = retry_delay_s(job);
     job_set_state(job, JOB_DEFERRING);
     FAULT_POINT("retry_not_published");
     job->retry_pending = true;
-    queue_push(l->config.to_broker,
-               (struct note){.kind = NOTE_RETRY, .job = job, .value = (uint64_t)delay_s});
+    queue_push(
+        l->config.to_broker,
+        (struct note){.kind = NOTE_RETRY, .job = job, .value = (uint64_t)job->retry_delay_s});
 }
 
 void ledger_committed(struct ledger *l, struct job *job)

@@ -167,8 +167,7 @@ static void append_end(struct ledger *l, struct job *job)
         buf_append_format(sql,
                           ", attempt=attempt+1, started=0, claims=0"
                           ", next_due=UTC_TIMESTAMP(6)+INTERVAL %d SECOND",
-                          content_delay_s(&job->run->content, job->message.attempt) +
-                              LEDGER_OVERDUE_S);
+                          job->retry_delay_s + LEDGER_OVERDUE_S);
         break;
     case LEDGER_RELEASE:
         buf_append_format(sql, ", started=%u, claims=0", job->txn.started);

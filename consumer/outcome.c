@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "common/log.h"
+#include "consumer/retry_after.h"
 
 static const char *const NAMES[] = {"",           "sent",    "failed",  "deferred",
                                     "suppressed", "skipped", "unknown", "deferred"};
@@ -56,6 +57,7 @@ static enum outcome_verdict judge_refusal(enum outcome_stage stage, const struct
     if (r->code < 500) {
         if (r->code == 421 && stage != STAGE_DOT) return VERDICT_CONNECTION;
         set_from_reply(out, OUTCOME_DEFERRED, r);
+        out->retry_after_s = retry_after_parse(r->text, r->text_len);
         return VERDICT_RECIPIENT;
     }
     if (stage == STAGE_MAIL && !about_this_message(r)) return VERDICT_TRANSPORT;
@@ -69,6 +71,7 @@ enum outcome_verdict outcome_judge(enum outcome_stage stage, const struct reply 
 {
     bool positive = stage == STAGE_DATA ? r->code == 354 : r->code >= 200 && r->code < 300;
     out->suppress = false;
+    out->retry_after_s = 0;
     if (positive) {
         if (stage == STAGE_DOT) set_from_reply(out, OUTCOME_SENT, r);
         return VERDICT_OK;

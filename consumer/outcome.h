@@ -23,13 +23,14 @@ enum outcome_status {
 enum { OUTCOME_STATUSES = OUTCOME_UNKNOWN + 1 };
 
 struct outcome {
-    uint8_t status;    /* enum outcome_status */
-    bool maybe;        /* an earlier hand-over of this position may have reached the recipient */
-    bool suppress;     /* the address does not exist: put it on the suppression list */
-    uint16_t code;     /* of the reply; 0 without one */
-    int64_t at_us;     /* UTC */
-    char enhanced[12]; /* RFC 3463 "5.1.1", or "" */
-    char detail[160];  /* the reply's text or our reason; one line */
+    uint8_t status; /* enum outcome_status */
+    bool maybe;     /* an earlier hand-over of this position may have reached the recipient */
+    bool suppress;  /* the address does not exist: put it on the suppression list */
+    uint16_t code;  /* of the reply; 0 without one */
+    uint32_t retry_after_s; /* when the server wants a deferred one again; 0 = it does not say */
+    int64_t at_us;          /* UTC */
+    char enhanced[12];      /* RFC 3463 "5.1.1", or "" */
+    char detail[160];       /* the reply's text or our reason; one line */
 };
 
 /* outcome_status_name: the ledger's word, "" for NONE. outcome_status_parse: NONE for others. */

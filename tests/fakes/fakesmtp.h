@@ -38,6 +38,7 @@ struct options {
     int delay_ms;
     double share[FAULTS];
     int defer_times;
+    const char *defer_reply;
     uint64_t seed;
     const char *mail_refuse, *greeting; /* a whole reply without CRLF, or NULL */
     int max_messages, max_connections;  /* 0 = no limit */

@@ -6,7 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-struct options options = {.pipelining = true, .defer_times = 1};
+struct options options = {
+    .pipelining = true, .defer_times = 1, .defer_reply = "450 4.2.0 mailbox busy"};
 
 static const char USAGE[] =
     "usage: fakesmtp [OPTION...]\n"
@@ -30,6 +31,7 @@ static const char USAGE[] =
     "  --mail-refuse REPLY      to every MAIL FROM: a code, or a code and text\n"
     "  --rcpt-refuse SHARE      550 5.1.1\n"
     "  --rcpt-defer SHARE       450 4.2.0, for the first --defer-times attempts\n"
+    "  --rcpt-defer-reply REPLY to those: a code, or a code and text\n"
     "  --data-354-after-refused-rcpt\n"
     "  --dot-refuse SHARE       554 5.7.1\n"
     "  --dot-defer SHARE        451 4.3.0, for the first --defer-times attempts\n"
@@ -53,6 +55,7 @@ enum {
     OPT_MAIL_REFUSE,
     OPT_DATA_354,
     OPT_DEFER_TIMES,
+    OPT_DEFER_REPLY,
     OPT_FAULT /* + enum fault */
 };
 
@@ -73,6 +76,7 @@ static const struct option LONG[] = {
     {"data-354-after-refused-rcpt", no_argument, NULL, OPT_DATA_354},
     {"defer-times", required_argument, NULL, OPT_DEFER_TIMES},
     {"rcpt-defer", required_argument, NULL, OPT_FAULT + FAULT_RCPT_DEFER},
+    {"rcpt-defer-reply", required_argument, NULL, OPT_DEFER_REPLY},
     {"rcpt-refuse", required_argument, NULL, OPT_FAULT + FAULT_RCPT_REFUSE},
     {"dot-defer", required_argument, NULL, OPT_FAULT + FAULT_DOT_DEFER},
     {"dot-refuse", required_argument, NULL, OPT_FAULT + FAULT_DOT_REFUSE},
@@ -161,6 +165,9 @@ static void take(int opt, const char *name)
         break;
     case OPT_DEFER_TIMES:
         options.defer_times = (int)number(name, optarg, 1000000);
+        break;
+    case OPT_DEFER_REPLY:
+        options.defer_reply = whole_reply(name, optarg);
         break;
     default:
         options.share[opt - OPT_FAULT] = share(name, optarg);

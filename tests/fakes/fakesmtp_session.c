@@ -176,7 +176,7 @@ static void add_rcpt(struct conn *c, const char *rcpt)
     if (fault_hits(FAULT_RCPT_REFUSE, key, 0)) {
         reply_bad(c, "550 5.1.1 no such user");
     } else if (fault_hits(FAULT_RCPT_DEFER, key, options.defer_times)) {
-        reply_bad(c, "450 4.2.0 mailbox busy");
+        reply_bad(c, options.defer_reply);
     } else {
         c->rcpts_len += size;
         c->n_rcpts++;

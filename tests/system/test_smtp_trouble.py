@@ -61,6 +61,22 @@ class SharesTest(unittest.TestCase):
         self.assertTrue({1, 3} <= attempts <= {1, 3, 5}, attempts)
         self.assertEqual(self.with_status("sent"), self.accepted())
 
+    def test_a_server_that_names_a_time_is_asked_again_after_it(self):
+        for reply, wait_s in (("450 4.2.0 Greylisted, please try again in 2 seconds", 4),
+                              ("451 4.7.1 come back in 12:00:00", 4),  # of the delays the longest
+                              ("450 4.2.0 Greylisted, see http://example.com/help/60.html", 1)):
+            with self.subTest(reply):
+                self.run_it(rcpt_defer=0.2, rcpt_defer_reply=reply, campaign={
+                    "audience": {"chunk": RECIPIENTS},
+                    "delivery": {"retry": {"delays": ["1s", "4s"], "max_age": "1h"}}})
+                self.assertEqual(self.counts["sent"], RECIPIENTS)
+                accepted = {mail.rcpt: mail.at_us for mails in self.smtp.mails().values()
+                            for mail in mails}
+                first = [at for to, at in accepted.items() if self.rows[to][1] == 1]
+                later = [at for to, at in accepted.items() if self.rows[to][1] == 2]
+                self.assertEqual(len(later), self.stats["deferred"])
+                self.assertGreaterEqual(min(later) - max(first), (wait_s - 0.2) * 1000000)
+
     def test_a_drop_after_the_final_dot_leaves_exactly_those_unknown(self):
         for campaign in (None, RESEND):  # no worker crashed: the policy does not matter
             with self.subTest(campaign):

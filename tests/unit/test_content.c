@@ -236,6 +236,32 @@ static void the_last_delay_repeats(void **state)
                      content_delay_s(&FULL, rows[i].attempt));
 }
 
+/* Asked again when a server wants to be, as far as the campaign's delays and max_age go. */
+static void a_wanted_delay_is_the_next_one_that_is_as_long(void **state)
+{
+    (void)state;
+    struct content mixed = {.n_delays = 4, .delays_s = {60, 7200, 300, 5}};
+    static const struct {
+        unsigned attempt;
+        int64_t wanted_s, left_s;
+        int want, want_mixed; /* of 60, 300, 7200 and of 60, 7200, 300, 5 */
+    } rows[] = {
+        {1, 0, 99999, 60, 60},     {1, 60, 99999, 60, 60},      {1, 61, 99999, 300, 300},
+        {1, 300, 99999, 300, 300}, {1, 301, 99999, 7200, 7200}, {1, 86400, 99999, 7200, 7200},
+        {2, 61, 99999, 300, 7200}, {3, 61, 99999, 7200, 300},   {9, 1000, 99999, 7200, 7200},
+        {9, 6, 99999, 7200, 60},   {1, 301, 7199, 300, 300},    {1, 301, 7200, 7200, 7200},
+        {1, 86400, 299, 60, 60},   {1, 86400, 0, 60, 60},       {1, 86400, -5, 60, 60},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        int got = content_delay_hinted_s(&FULL, rows[i].attempt, rows[i].wanted_s, rows[i].left_s);
+        int got_mixed =
+            content_delay_hinted_s(&mixed, rows[i].attempt, rows[i].wanted_s, rows[i].left_s);
+        if (got != rows[i].want || got_mixed != rows[i].want_mixed)
+            fail_msg("row %zu: %d and %d, want %d and %d", i, got, got_mixed, rows[i].want,
+                     rows[i].want_mixed);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -246,6 +272,7 @@ int main(void)
         cmocka_unit_test(what_is_missing_or_wrong_is_named),
         cmocka_unit_test(a_content_cut_at_any_byte_is_refused),
         cmocka_unit_test(the_last_delay_repeats),
+        cmocka_unit_test(a_wanted_delay_is_the_next_one_that_is_as_long),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -262,9 +262,28 @@ static void names_are_the_ledgers_words(void **state)
     assert_int_equal(outcome_status_parse("pending"), OUTCOME_NONE);
 }
 
+static void a_deferral_says_when_to_come_back(void **state)
+{
+    (void)state;
+    static const char TEXT[] = "try again in 5 minutes";
+    static const struct {
+        enum outcome_stage stage;
+        int code;
+        uint32_t want;
+    } rows[] = {{STAGE_RCPT, 450, 300}, {STAGE_DOT, 451, 300}, {STAGE_MAIL, 451, 300},
+                {STAGE_RCPT, 550, 0},   {STAGE_DOT, 250, 0},   {STAGE_RCPT, 421, 0}};
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        struct outcome o = {.retry_after_s = 77};
+        struct reply r = {.code = rows[i].code, .text = TEXT, .text_len = sizeof TEXT - 1};
+        outcome_judge(rows[i].stage, &r, &o);
+        assert_int_equal(o.retry_after_s, rows[i].want);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_deferral_says_when_to_come_back),
         cmocka_unit_test(replies_are_judged_by_stage_code_and_enhanced_code),
         cmocka_unit_test(a_positive_final_reply_is_sent),
         cmocka_unit_test(no_code_at_all_is_taken_for_a_yes),

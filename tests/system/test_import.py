@@ -5,12 +5,9 @@ import json
 import os
 import random
 import subprocess
-import time
 import unittest
 
-import pymysql
-
-from harness import Stage, binary
+from harness import Stage, binary, wait_until
 
 MIB = 1024 * 1024
 
@@ -178,10 +175,8 @@ class ImportTest(ImportTestCase):
         """Imports the file: what it said on stderr, and its peak memory in KiB."""
         process = self.stage.start("import", [binary("mailflock"), "-c", self.stage.config, "import",
                                               self.file, "--table", "member"])
-        peak = 0
-        while process.alive:
-            peak = max(peak, process.peak_kib())
-            time.sleep(0.001)
+        wait_until(lambda: not (process.peak_kib() and process.alive), 120, "the import to end", 0.001)
+        peak = process.peak_kib()
         self.assertEqual(process.code, code, process.text())
         said = [line for line in process.text().splitlines(True) if not line.startswith("import: ")]
         with open(binary("mailflock"), "rb") as program:

@@ -101,6 +101,8 @@ class SmtpTest(FlowTest):
 
 
 class WorkerTest(FlowTest):
+    FROZEN_S = 60
+
     def test_frozen_beyond_its_lease_hold(self):
         self.frozen("hold")
 
@@ -111,6 +113,7 @@ class WorkerTest(FlowTest):
         self.flow(workers=1, recipients=200, campaign={"delivery": {"on_crash": policy}})
         (frozen,) = self.workers
         frozen.freeze()
+        thaw_at = time.monotonic() + self.FROZEN_S
         leased = "SELECT COUNT(*) FROM chunk WHERE lease_until>UTC_TIMESTAMP(6)"
         wait_until(lambda: not self.stage.value(leased), 20, "its leases to end")
         # RabbitMQ gives a silent worker's messages to others only after two heartbeats.
@@ -120,6 +123,7 @@ class WorkerTest(FlowTest):
         self.stage.wait_quiet(self.run_id)
         before = self.stage.counts(self.run_id)
         twice = len(self.stage.compare(self.run_id, self.smtp)["twice"])
+        time.sleep(max(0, thaw_at - time.monotonic()))
         thawed_us = now_us()
         frozen.thaw()
         frozen.wait_for_log("lease lost")

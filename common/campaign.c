@@ -1,5 +1,5 @@
 /* The table of config/campaigns/NAME.cfg, the rules between its keys, and its template files.
- * Touches no database, and looks into templates for their partials only. */
+ * Touches no database; what becomes of the files is for campaign_texts.c and campaign_files.c. */
 #include "common/campaign.h"
 
 #include <dirent.h>
@@ -10,10 +10,11 @@
 
 #include "common/address.h"
 #include "common/audience_sql.h"
-#include "common/campaign_partials.h"
-#include "common/template_dir.h"
+#include "common/campaign_files.h"
+#include "common/campaign_texts.h"
 
 enum { SECOND = 1000, MINUTE = 60 * SECOND, HOUR = 60 * MINUTE, DAY = 24 * HOUR };
+enum { FILE_MAX = 1024 };  /* bytes of a file's name */
 enum { HEADER_MAX = 900 }; /* a header value must stay below a line's 998 octets (RFC 5322) */
 
 static const char *const lanes[] = {"bulk", "fast", NULL};
@@ -49,10 +50,21 @@ static const struct conf_key keys[] = {
      "The name beside the recipient's address; a template."},
     {"content.subject", CONF_TEXT, CONF_REQUIRED, AT(content.subject), NULL, 1, HEADER_MAX, NULL,
      NULL, "The subject; a template."},
-    {"content.text", CONF_TEXT, 0, AT(content.text_file), "", 0, 1024, NULL, NULL,
-     "The file of the plain text part, in the templates directory. Text, HTML or both."},
-    {"content.html", CONF_TEXT, 0, AT(content.html_file), "", 0, 1024, NULL, NULL,
+    {"content.text", CONF_TEXT, 0, AT(content.text_file), "", 0, FILE_MAX, NULL, NULL,
+     "The file of the plain text part, in the templates directory."},
+    {"content.html", CONF_TEXT, 0, AT(content.html_file), "", 0, FILE_MAX, NULL, NULL,
      "The file of the HTML part, in the templates directory."},
+    {"content.markdown", CONF_TEXT, 0, AT(content.markdown_file), "", 0, FILE_MAX, NULL, NULL,
+     "The file of a letter in Markdown, which becomes the HTML part. Text, HTML and Markdown: at "
+     "least one is given, and not both of the last two."},
+    {"content.layout", CONF_TEXT, 0, AT(content.layout_file), "", 0, FILE_MAX, NULL, NULL,
+     "The file of the HTML around the Markdown; `{{> content}}` is where the letter goes."},
+    {"content.derive_text", CONF_BOOL, 0, AT(content.derive_text), "true", 0, 0, NULL, NULL,
+     "Make the plain text part from the HTML where `content.text` is not given."},
+    {"content.images", CONF_TEXT_LIST, 0, AT(content.image_files), "", 1, FILE_MAX, NULL, NULL,
+     "Files of images that the HTML shows as `cid:NAME`, in the templates directory."},
+    {"content.attachments", CONF_TEXT_LIST, 0, AT(content.attachment_files), "", 1, FILE_MAX, NULL,
+     NULL, "Files that go with every mail, in the templates directory. With the images, 5 MiB."},
     {"content.list_unsubscribe", CONF_TEXT, 0, AT(content.list_unsubscribe), "", 0, HEADER_MAX,
      NULL, NULL,
      "The `https://` address (or `mailto:`) that ends a subscription; a template. Large mailbox "
@@ -142,8 +154,14 @@ static struct err check_content(const struct reading *r)
     const struct campaign *c = r->campaign;
     TRY(check_mailbox(r, "content.from", c->content.from));
     if (c->content.reply_to[0]) TRY(check_mailbox(r, "content.reply_to", c->content.reply_to));
-    if (!c->content.text_file[0] && !c->content.html_file[0])
-        return WRONG(r, "content", "has neither text nor html; name at least one template file");
+    const char *markdown = c->content.markdown_file;
+    if (!c->content.text_file[0] && !c->content.html_file[0] && !markdown[0])
+        return WRONG(r, "content",
+                     "has neither text nor html nor markdown; name at least one file");
+    if (c->content.html_file[0] && markdown[0])
+        return WRONG(r, "content.markdown", "becomes the HTML, which content.html gives already");
+    if (c->content.layout_file[0] && !markdown[0])
+        return WRONG(r, "content.layout", "is around content.markdown, which is not given");
     const char *list = c->content.list_unsubscribe;
     if (list[0] && strncmp(list, "https://", 8) != 0 && strncmp(list, "http://", 7) != 0 &&
         strncmp(list, "mailto:", 7) != 0 && strncmp(list, "{{", 2) != 0)
@@ -166,32 +184,13 @@ static struct err check_delivery(const struct reading *r)
     return err_none();
 }
 
-/* An empty name gives an empty text. */
-static struct err load_template(const struct reading *r, const char *key, const char *name,
-                                char **text, size_t *text_len)
+static struct err read_files(const struct reading *r)
 {
-    struct buf content;
-    struct err e = err_none();
-    buf_init(&content, CAMPAIGN_TEMPLATE_MAX);
-    if (name[0]) e = template_dir_read_text(r->settings->templates_dir, name, &content);
-    if (e.code)
-        e = WRONG(r, key, "%s", e.text);
-    else
-        *text = mem_copy_text(buf_text(&content));
-    *text_len = content.len;
-    buf_fini(&content);
-    return e;
-}
-
-static struct err load_templates(const struct reading *r)
-{
-    struct campaign *c = r->campaign;
-    TRY(load_template(r, "content.text", c->content.text_file, &c->content.text,
-                      &c->content.text_len));
-    TRY(load_template(r, "content.html", c->content.html_file, &c->content.html,
-                      &c->content.html_len));
-    struct err e = campaign_partials_read(r->settings->templates_dir, c);
-    return e.code ? err_wrap(e, "%s", r->file) : e;
+    const char *key = NULL;
+    struct err e = campaign_texts_read(r->settings, r->campaign, &key);
+    if (!e.code) e = campaign_files_read(r->settings, r->campaign, &key);
+    if (!e.code) return e;
+    return key ? WRONG(r, key, "%s", e.text) : err_wrap(e, "%s", r->file);
 }
 
 static struct err complete(const struct reading *r)
@@ -200,7 +199,7 @@ static struct err complete(const struct reading *r)
     TRY(check_audience(r));
     TRY(check_content(r));
     TRY(check_delivery(r));
-    return load_templates(r);
+    return read_files(r);
 }
 
 bool campaign_name_valid(const char *name)
@@ -246,9 +245,8 @@ void campaign_free(struct campaign *campaign)
     conf_free(&table, campaign);
     schedule_free(&campaign->schedule);
     free(campaign->name);
-    free(campaign->content.text);
-    free(campaign->content.html);
     arena_fini(&campaign->content.memory);
+    arena_fini(&campaign->content.file_memory);
     memset(campaign, 0, sizeof *campaign);
 }
 

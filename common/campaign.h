@@ -2,6 +2,7 @@
 #ifndef MAILFLOCK_CAMPAIGN_H
 #define MAILFLOCK_CAMPAIGN_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -9,6 +10,7 @@
 #include "common/buf.h"
 #include "common/config.h"
 #include "common/err.h"
+#include "common/mime.h"
 #include "common/schedule.h"
 #include "common/settings.h"
 #include "common/template.h"
@@ -33,11 +35,18 @@ struct campaign {
     } audience;
     struct {
         char *from, *reply_to, *to_name, *subject, *list_unsubscribe;
-        char *text_file, *html_file; /* relative to the templates directory */
-        char *text, *html;           /* the files' text: UTF-8, NUL-terminated; "" without a file */
-        size_t text_len, html_len;
-        struct template_partials partials; /* all that text and html need, by their files' names */
-        struct arena memory;               /* of the partials */
+        char *text_file, *html_file; /* relative to the templates directory, as all files */
+        char *markdown_file, *layout_file;
+        bool derive_text; /* from HTML where there is no text_file */
+        struct conf_texts image_files, attachment_files;
+        /* What is made of the files: text and html are templates, UTF-8; their names, "" where
+         * there is none, are the files they come from. partials: all that they need; with a layout,
+         * the first is the letter. */
+        const char *text, *html, *text_name, *html_name;
+        struct template_partials partials;
+        struct message_file *files;
+        size_t n_files;
+        struct arena memory, file_memory; /* of the texts, of the files */
     } content;
     struct {
         char *transport; /* exists in the settings */

@@ -1,11 +1,7 @@
-/* Nothing is written and no recipient read before the campaign has passed here. The worker compiles
- * the same content with the same function. */
+/* Nothing is written and no recipient read before the campaign has passed here. */
 #include "common/campaign_content.h"
 
-static const char *given(const char *text)
-{
-    return *text ? text : NULL;
-}
+#include "common/content_mail.h"
 
 struct content campaign_content(const struct campaign *c)
 {
@@ -18,11 +14,13 @@ struct content campaign_content(const struct campaign *c)
         .text = c->content.text,
         .html = c->content.html,
         .list_unsubscribe = c->content.list_unsubscribe,
-        .text_name = c->content.text_file,
-        .html_name = c->content.html_file,
+        .text_name = c->content.text_name,
+        .html_name = c->content.html_name,
         .partials = c->content.partials,
-        .has_text = *c->content.text_file != '\0',
-        .has_html = *c->content.html_file != '\0',
+        .has_text = *c->content.text_name != '\0',
+        .has_html = *c->content.html_name != '\0',
+        .files = c->content.files,
+        .n_files = c->content.n_files,
         .transport = c->delivery.transport,
         .lane = c->delivery.lane,
         .resend = c->delivery.on_crash == CAMPAIGN_RESEND,
@@ -34,23 +32,6 @@ struct content campaign_content(const struct campaign *c)
     return out;
 }
 
-struct err campaign_content_compile(const struct content *content, struct message **out)
-{
-    struct message_spec spec = {
-        .from = content->from,
-        .reply_to = given(content->reply_to),
-        .to_name = given(content->to_name),
-        .subject = content->subject,
-        .text = content->has_text ? content->text : NULL,
-        .html = content->has_html ? content->html : NULL,
-        .text_name = given(content->text_name),
-        .html_name = given(content->html_name),
-        .partials = &content->partials,
-        .list_unsubscribe = given(content->list_unsubscribe),
-    };
-    return message_compile(&spec, out);
-}
-
 static struct err check(const struct campaign *c)
 {
     struct content content = campaign_content(c);
@@ -58,7 +39,7 @@ static struct err check(const struct campaign *c)
     if (c->delivery.delays.count > CONTENT_DELAYS_MAX)
         return err_make(ERR_CONFIG, 0, "delivery.retry.delays has %zu durations, at most %d fit",
                         c->delivery.delays.count, CONTENT_DELAYS_MAX);
-    TRY(campaign_content_compile(&content, &message));
+    TRY(content_compile(&content, &message));
     message_free(message);
     return err_none();
 }

@@ -5,7 +5,6 @@
 #include "common/campaign.h"
 #include "common/content.h"
 #include "common/err.h"
-#include "common/mime.h"
 
 /* campaign_content_load: reads the campaign and checks all that can be checked without a database,
  * its templates included. The caller frees with campaign_free; on failure nothing is left. */
@@ -15,8 +14,5 @@ struct err campaign_content_load(const struct settings *settings, const char *na
 /* campaign_content: what a run of the campaign takes with it; the texts stay borrowed, and there is
  * nothing to free. */
 struct content campaign_content(const struct campaign *campaign);
-
-/* campaign_content_compile: returns the mail of a content, owned. Errors as message_compile. */
-struct err campaign_content_compile(const struct content *content, struct message **out) MUST_CHECK;
 
 #endif

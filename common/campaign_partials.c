@@ -2,15 +2,14 @@
  * whether it may be there is for common/template.h to say. */
 #include "common/campaign_partials.h"
 
+#include "common/campaign.h"
 #include "common/template_dir.h"
-
-enum { MEMORY_MAX = TEMPLATE_TEXT_MAX + (1 << 20) }; /* bytes: texts and names */
 
 struct reading {
     const char *dir;
     struct arena *memory;
     struct template_source *items;
-    size_t count;
+    size_t count, bytes;
 };
 
 static struct err add(struct reading *r, const char *file, struct buf *text)
@@ -18,7 +17,8 @@ static struct err add(struct reading *r, const char *file, struct buf *text)
     TRY(template_dir_read_text(r->dir, file, text));
     char *name = arena_copy(r->memory, file, strlen(file));
     char *copy = arena_copy(r->memory, text->data, text->len);
-    if (!name || !copy)
+    r->bytes += text->len;
+    if (!name || !copy || r->bytes > TEMPLATE_TEXT_MAX)
         return err_make(ERR_TOO_BIG, 0, "all partials together are larger than %d bytes",
                         TEMPLATE_TEXT_MAX);
     r->items[r->count++] = (struct template_source){name, copy, text->len};
@@ -39,26 +39,19 @@ static struct err take(void *arg, const char *file)
     return e;
 }
 
-static struct err follow(struct reading *r, const struct campaign *c)
+struct err campaign_partials_read(const char *templates_dir, const struct template_source *source,
+                                  struct arena *memory, struct template_partials *partials)
 {
-    struct template_source text = {c->content.text_file, c->content.text, c->content.text_len};
-    struct template_source html = {c->content.html_file, c->content.html, c->content.html_len};
-    TRY(template_each_partial(&text, take, r));
-    TRY(template_each_partial(&html, take, r));
-    for (size_t i = 0; i < r->count; i++) TRY(template_each_partial(&r->items[i], take, r));
-    return err_none();
-}
-
-struct err campaign_partials_read(const char *templates_dir, struct campaign *campaign)
-{
-    struct arena *memory = &campaign->content.memory;
-    arena_init(memory, MEMORY_MAX);
     struct reading r = {
         .dir = templates_dir,
         .memory = memory,
         .items = arena_alloc(memory, TEMPLATE_PARTIALS_MAX * sizeof *r.items),
+        .count = partials->count,
     };
-    TRY(follow(&r, campaign));
-    campaign->content.partials = (struct template_partials){r.items, r.count};
+    if (!r.items) return err_make(ERR_TOO_BIG, 0, "%s: too many partials", source->name);
+    if (r.count) memcpy(r.items, partials->items, r.count * sizeof *r.items);
+    TRY(template_each_partial(source, take, &r));
+    for (size_t i = 0; i < r.count; i++) TRY(template_each_partial(&r.items[i], take, &r));
+    *partials = (struct template_partials){r.items, r.count};
     return err_none();
 }

@@ -9,9 +9,11 @@
 #include "common/arena.h"
 #include "common/buf.h"
 #include "common/err.h"
+#include "common/mime.h"
 #include "common/template.h"
 
-enum { CONTENT_BYTES_MAX = 8 * 1024 * 1024, CONTENT_DELAYS_MAX = 16 };
+/* CONTENT_BYTES_MAX: of the JSON; its column holds 16 MiB. */
+enum { CONTENT_BYTES_MAX = 15 * 1024 * 1024, CONTENT_DELAYS_MAX = 16 };
 
 /* Texts are never NULL; "" means not given. has_text and has_html tell an empty part from none. */
 struct content {
@@ -20,12 +22,14 @@ struct content {
     bool has_text, has_html;
     const char *text_name, *html_name; /* their files; "" in runs of earlier versions */
     struct template_partials partials; /* none in runs of earlier versions */
+    const struct message_file *files;  /* the same */
+    size_t n_files;
     const char *transport, *lane;
     bool resend; /* on_crash = "resend" rather than "hold" */
     int max_attempts;
     int64_t max_age_s;                          /* from the scheduled moment */
     int n_delays, delays_s[CONTENT_DELAYS_MAX]; /* before attempt 2, 3, ...; the last one repeats */
-    struct arena arena;                         /* owns the texts of a decoded one */
+    struct arena arena, file_arena;             /* own the texts and files of a decoded one */
 };
 
 /* content_encode: appends the JSON; the buffer's too_big tells a content past its maximum. */
@@ -34,6 +38,9 @@ void content_encode(const struct content *content, struct buf *out);
 /* content_decode: on success the caller owns *out until content_fini. */
 struct err content_decode(const char *json, size_t len, struct content *out) MUST_CHECK;
 void content_fini(struct content *content);
+
+/* content_drop_files: frees the files of a decoded content, once its mail is compiled. */
+void content_drop_files(struct content *content);
 
 /* content_delay_s: how long after attempt the next one comes. */
 int content_delay_s(const struct content *content, unsigned attempt);

@@ -303,6 +303,43 @@ void encode_base64_end(struct encode_base64 *s, struct buf *out)
     if (!out->too_big) memset(out->data + out->len - (3 - have), '=', 3 - have);
 }
 
+void encode_base64_whole(const char *bytes, size_t len, struct buf *out)
+{
+    enum { LINE_BYTES = BASE64_LINE / 4 * 3 };
+    for (size_t at = 0; at < len; at += LINE_BYTES) {
+        struct encode_base64 line = {0};
+        encode_base64(&line, bytes + at, len - at < LINE_BYTES ? len - at : LINE_BYTES, out);
+        encode_base64_end(&line, out);
+    }
+}
+
+/* The six bits of a character, or -1. */
+static int base64_value(char c)
+{
+    if (c >= 'A' && c <= 'Z') return c - 'A';
+    if (c >= 'a' && c <= 'z') return c - 'a' + 26;
+    if (c >= '0' && c <= '9') return c - '0' + 52;
+    return c == '+' ? 62 : c == '/' ? 63 : -1;
+}
+
+bool encode_base64_decode(const char *text, size_t len, char *bytes, size_t *bytes_len)
+{
+    unsigned held = 0, bits = 0;
+    *bytes_len = 0;
+    if (len % 4) return false;
+    size_t pad = len && text[len - 1] == '=' ? 1 + (text[len - 2] == '=') : 0;
+    for (size_t i = 0; i < len - pad; i++) {
+        int value = base64_value(text[i]);
+        if (value < 0) return false;
+        held = (held << 6 | (unsigned)value) & 0xffffff;
+        bits += 6;
+        if (bits < 8) continue;
+        bits -= 8;
+        bytes[(*bytes_len)++] = (char)(held >> bits);
+    }
+    return (held & ((1u << bits) - 1)) == 0;
+}
+
 /* How many of the bytes fit in one encoded-word of max bytes without splitting a character. */
 static size_t word_cut(const char *text, size_t len, size_t max)
 {

@@ -51,6 +51,11 @@ struct encode_base64 {
 void encode_base64(struct encode_base64 *s, const char *bytes, size_t len, struct buf *out);
 void encode_base64_end(struct encode_base64 *s, struct buf *out);
 
+/* encode_base64_whole: without line breaks. encode_base64_decode: undoes it; bytes has room for
+ * three for each four of len. False for anything else: other characters, a wrong end. */
+void encode_base64_whole(const char *bytes, size_t len, struct buf *out);
+bool encode_base64_decode(const char *text, size_t len, char *bytes, size_t *bytes_len);
+
 /* encode_parameter: ";", a new line and name="text"; what is beyond ASCII, too long for
  * a line or like an encoded-word, in the form of RFC 2231. text as for encode_header. */
 void encode_parameter(const char *name, const char *text, size_t len, struct buf *out);

@@ -5,6 +5,7 @@
 
 #include "common/chunk.h"
 #include "common/content.h"
+#include "common/encode.h"
 #include "common/json_memory.h"
 
 static const struct {
@@ -45,6 +46,20 @@ static void write_partials(const struct template_partials *partials, struct buf 
     buf_append_char(out, '}');
 }
 
+static void write_files(const struct content *c, struct buf *out)
+{
+    buf_append_text(out, ",\"files\":[");
+    for (size_t i = 0; i < c->n_files; i++) {
+        const struct message_file *f = &c->files[i];
+        buf_append_text(out, i ? ",{\"name\":" : "{\"name\":");
+        write_text(out, f->name, strlen(f->name));
+        buf_append_format(out, ",\"image\":%s,\"base64\":\"", f->image ? "true" : "false");
+        encode_base64_whole(f->bytes, f->len, out);
+        buf_append_text(out, "\"}");
+    }
+    buf_append_char(out, ']');
+}
+
 void content_encode(const struct content *c, struct buf *out)
 {
     buf_append_text(out, "{\"v\":1");
@@ -54,6 +69,7 @@ void content_encode(const struct content *c, struct buf *out)
         write_text(out, text, strlen(text));
     }
     write_partials(&c->partials, out);
+    write_files(c, out);
     buf_append_format(out,
                       ",\"has_text\":%s,\"has_html\":%s,\"on_crash\":\"%s\",\"max_attempts\":%d,"
                       "\"max_age_s\":%lld,\"delays_s\":[",
@@ -104,6 +120,37 @@ static struct err read_partials(const cJSON *root, struct content *out)
     return err_none();
 }
 
+static bool read_file(const cJSON *item, struct arena *memory, struct message_file *out)
+{
+    const char *name = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(item, "name"));
+    const char *text = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(item, "base64"));
+    if (!name || !text) return false;
+    size_t len = strlen(text);
+    char *bytes = arena_alloc(memory, len / 4 * 3 + 1);
+    *out = (struct message_file){
+        .name = arena_copy(memory, name, strlen(name)),
+        .bytes = bytes,
+        .image = cJSON_IsTrue(cJSON_GetObjectItemCaseSensitive(item, "image")),
+    };
+    return out->name && bytes && encode_base64_decode(text, len, bytes, &out->len);
+}
+
+static struct err read_files(const cJSON *root, struct content *out)
+{
+    const cJSON *list = cJSON_GetObjectItemCaseSensitive(root, "files"), *item;
+    if (!list) return err_none();
+    if (!cJSON_IsArray(list)) return bad("files");
+    size_t room = (size_t)cJSON_GetArraySize(list);
+    struct message_file *files = arena_alloc(&out->file_arena, room * sizeof *files);
+    if (!files) return bad("files");
+    out->files = files;
+    cJSON_ArrayForEach(item, list)
+    {
+        if (!read_file(item, &out->file_arena, &files[out->n_files++])) return bad("files");
+    }
+    return err_none();
+}
+
 static struct err read_number(const cJSON *root, const char *name, double max, double *out)
 {
     const cJSON *item = cJSON_GetObjectItemCaseSensitive(root, name);
@@ -133,6 +180,7 @@ static struct err read_root(const cJSON *root, struct content *out)
     TRY(read_number(root, "v", 1, &number));
     TRY(read_texts(root, out));
     TRY(read_partials(root, out));
+    TRY(read_files(root, out));
     TRY(read_number(root, "max_attempts", 1000, &number));
     out->max_attempts = (int)number;
     TRY(read_number(root, "max_age_s", 1e9, &number));
@@ -156,14 +204,23 @@ struct err content_decode(const char *json, size_t len, struct content *out)
         return err_make(ERR_INPUT, 0, "the run's content is not a JSON object");
     }
     arena_init(&out->arena, CONTENT_BYTES_MAX);
+    arena_init(&out->file_arena, CONTENT_BYTES_MAX);
     struct err e = read_root(root, out);
     cJSON_Delete(root);
     if (e.code) content_fini(out);
     return e;
 }
 
+void content_drop_files(struct content *content)
+{
+    arena_fini(&content->file_arena);
+    content->files = NULL;
+    content->n_files = 0;
+}
+
 void content_fini(struct content *content)
 {
+    content_drop_files(content);
     arena_fini(&content->arena);
 }
 

@@ -29,9 +29,9 @@ static struct err find(const char *dir, const char *name, char real[PATH_MAX])
     if (!realpath(dir, real_dir))
         return err_make(ERR_CONFIG, 0, "the templates directory %s: %s", dir, strerror(errno));
     if (snprintf(path, sizeof path, "%s/%s", real_dir, name) >= (int)sizeof path)
-        return err_make(ERR_CONFIG, 0, "the path of the template is too long");
+        return err_make(ERR_CONFIG, 0, "the path of the file is too long");
     if (!realpath(path, real))
-        return err_make(ERR_CONFIG, 0, "cannot open the template %s/%s: %s", dir, name,
+        return err_make(ERR_CONFIG, 0, "cannot open the file %s/%s: %s", dir, name,
                         strerror(errno));
     size_t len = strlen(real_dir);
     if (len > 1 && (strncmp(real, real_dir, len) != 0 || real[len] != '/'))

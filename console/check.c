@@ -11,6 +11,7 @@
 #include "common/campaign_content.h"
 #include "common/chunk.h"
 #include "common/clock.h"
+#include "common/content_mail.h"
 #include "common/durability.h"
 #include "common/schema.h"
 #include "common/start.h"
@@ -71,7 +72,7 @@ static bool check_files(struct check *k)
     struct err e = campaign_content_load(settings, k->name, &k->campaign);
     if (!e.code) {
         struct content content = campaign_content(&k->campaign);
-        e = campaign_content_compile(&content, &k->message);
+        e = content_compile(&content, &k->message);
     }
     if (!check_good(k, "templates", e)) return false;
     struct message_template templates[MESSAGE_TEMPLATES];

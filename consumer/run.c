@@ -5,11 +5,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "common/campaign_content.h"
+#include "common/content_mail.h"
 
 static struct err compile(struct run *run)
 {
-    TRY(campaign_content_compile(&run->content, &run->mail));
+    TRY(content_compile(&run->content, &run->mail));
+    content_drop_files(&run->content);
     run->domain = message_id_domain(run->mail);
     return err_none();
 }

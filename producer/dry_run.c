@@ -10,6 +10,7 @@
 #include "common/campaign_audience.h"
 #include "common/campaign_content.h"
 #include "common/clock.h"
+#include "common/content_mail.h"
 #include "common/start.h"
 #include "producer/chunker.h"
 #include "producer/run_row.h"
@@ -114,7 +115,7 @@ static struct err steps(struct dry *dry, struct buf *out)
     const struct settings *settings = dry->request->settings;
     TRY(campaign_content_load(settings, dry->request->campaign, &dry->campaign));
     struct content content = campaign_content(&dry->campaign);
-    TRY(campaign_content_compile(&content, &dry->message));
+    TRY(content_compile(&content, &dry->message));
     TRY(find_time(dry));
     TRY(campaign_audience_start(settings, &dry->campaign, dry->scheduled_s, &dry->audience));
     struct count count = {0};

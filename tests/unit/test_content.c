@@ -17,6 +17,11 @@ static const struct template_source PARTIALS[] = {
     {"empty.html", "", 0},
 };
 
+static const struct message_file FILES[] = {
+    {"\xec\x95\xbd\xea\xb4\x80 \"1\".pdf", "%PDF\0\xff", 6, false},
+    {"logo.png", "\x89PNG", 4, true},
+    {"empty", "", 0, false}};
+
 static const struct content FULL = {
     .campaign = "welcome",
     .from = "\"News, daily\" <news@m.example>",
@@ -33,6 +38,8 @@ static const struct content FULL = {
     .text_name = "hello.txt",
     .html_name = "mail/hello.html",
     .partials = {PARTIALS, 2},
+    .files = FILES,
+    .n_files = 3,
     .resend = true,
     .max_attempts = 5,
     .max_age_s = 86400,
@@ -67,6 +74,13 @@ static void assert_same(const struct content *a, const struct content *b)
         assert_string_equal(a->partials.items[i].text, b->partials.items[i].text);
         assert_int_equal(a->partials.items[i].len, b->partials.items[i].len);
     }
+    assert_int_equal(a->n_files, b->n_files);
+    for (size_t i = 0; i < a->n_files; i++) {
+        assert_string_equal(a->files[i].name, b->files[i].name);
+        assert_int_equal(a->files[i].image, b->files[i].image);
+        assert_int_equal(a->files[i].len, b->files[i].len);
+        assert_memory_equal(a->files[i].bytes, b->files[i].bytes, a->files[i].len);
+    }
     assert_int_equal(a->has_text, b->has_text);
     assert_int_equal(a->has_html, b->has_html);
     assert_int_equal(a->resend, b->resend);
@@ -84,6 +98,7 @@ static void what_is_read_is_what_was_written(void **state)
         "";
     rows[1].has_html = rows[1].resend = false; /* an empty text is not the same as none */
     rows[1].partials = (struct template_partials){0};
+    rows[1].n_files = 0;
     rows[2].max_attempts = 1000;
     rows[2].max_age_s = 1000000000;
     rows[2].n_delays = CONTENT_DELAYS_MAX;
@@ -95,6 +110,9 @@ static void what_is_read_is_what_was_written(void **state)
         struct err e = content_decode(json.data, json.len, &got);
         if (e.code) fail_msg("row %zu: %s", i, e.text);
         assert_same(&rows[i], &got);
+        content_drop_files(&got);
+        assert_int_equal(got.n_files, 0);
+        assert_string_equal(got.subject, rows[i].subject); /* the rest stays */
         content_fini(&got);
         buf_fini(&json);
     }
@@ -103,7 +121,7 @@ static void what_is_read_is_what_was_written(void **state)
 static void large_contents_keep_to_their_maximum(void **state)
 {
     (void)state;
-    enum { LARGE = 4 * 1024 * 1024 };
+    enum { LARGE = CONTENT_BYTES_MAX / 2 + 1 };
     struct content c = FULL, got;
     struct buf json;
     char *text = malloc(2 * LARGE + 1);
@@ -121,6 +139,24 @@ static void large_contents_keep_to_their_maximum(void **state)
     assert_true(json.too_big);
     buf_fini(&json);
     free(text);
+}
+
+static void the_largest_files_fit(void **state)
+{
+    (void)state;
+    char *bytes = calloc(1, MESSAGE_FILES_MAX);
+    struct message_file file = {"a.bin", bytes, MESSAGE_FILES_MAX, false};
+    struct content c = FULL, got;
+    struct buf json;
+    assert_non_null(bytes);
+    c.files = &file;
+    c.n_files = 1;
+    encode(&c, &json);
+    assert_int_equal(content_decode(json.data, json.len, &got).code, ERR_NONE);
+    assert_same(&c, &got);
+    content_fini(&got);
+    buf_fini(&json);
+    free(bytes);
 }
 
 static void text_that_is_not_utf8_cannot_be_written(void **state)
@@ -145,7 +181,7 @@ static void replace(char *json, size_t size, const char *what, const char *with)
     snprintf(at, size - (size_t)(at - json), "%s%s", with, rest);
 }
 
-/* As it was written before there were partials. */
+/* As it was written before there were partials and files. */
 static void a_content_of_an_earlier_version_is_read(void **state)
 {
     (void)state;
@@ -160,6 +196,7 @@ static void a_content_of_an_earlier_version_is_read(void **state)
     assert_string_equal(got.text_name, "");
     assert_string_equal(got.html_name, "");
     assert_int_equal(got.partials.count, 0);
+    assert_int_equal(got.n_files, 0);
     content_fini(&got);
 }
 
@@ -178,6 +215,11 @@ static void what_is_missing_or_wrong_is_named(void **state)
         {"a name that is no text", "\"text_name\":\"", "\"text_name\":1,\"t\":\"", "'text_name'"},
         {"partials that are no map", "\"partials\":{", "\"partials\":[],\"p\":{", "'partials'"},
         {"a partial that is no text", "\"empty.html\":\"\"", "\"empty.html\":[]", "'partials'"},
+        {"files that are no list", "\"files\":[", "\"files\":{},\"f\":[", "'files'"},
+        {"a file without a name", "\"name\":\"logo", "\"mane\":\"logo", "'files'"},
+        {"a file without bytes", "\"base64\":\"iV", "\"base32\":\"iV", "'files'"},
+        {"a file with a broken end", "iVBORw==", "iVBORx==", "'files'"},
+        {"a file with other characters", "iVBORw==", "iVB-Rw==", "'files'"},
         {"no lane", "\"lane\"", "\"line\"", "'lane'"},
         {"no attempts", "\"max_attempts\":5", "\"x\":5", "'max_attempts'"},
         {"too many attempts", "\"max_attempts\":5", "\"max_attempts\":1001", "'max_attempts'"},
@@ -267,6 +309,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_is_read_is_what_was_written),
         cmocka_unit_test(large_contents_keep_to_their_maximum),
+        cmocka_unit_test(the_largest_files_fit),
         cmocka_unit_test(text_that_is_not_utf8_cannot_be_written),
         cmocka_unit_test(a_content_of_an_earlier_version_is_read),
         cmocka_unit_test(what_is_missing_or_wrong_is_named),

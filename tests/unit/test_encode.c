@@ -188,6 +188,33 @@ static void base64_encodes_what_the_table_says(void **state)
     buf_fini(&out);
 }
 
+static void base64_without_lines_is_decoded_to_what_it_was(void **state)
+{
+    (void)state;
+    char bytes[300], got[300];
+    struct buf text;
+    buf_init(&text, BIG);
+    for (size_t i = 0; i < sizeof bytes; i++) bytes[i] = (char)(i * 7 + i / 256);
+    for (size_t len = 0; len <= sizeof bytes; len++) {
+        size_t got_len;
+        buf_reset(&text);
+        encode_base64_whole(bytes, len, &text);
+        assert_int_equal(text.len, (len + 2) / 3 * 4);
+        assert_true(encode_base64_decode(text.data, text.len, got, &got_len));
+        assert_int_equal(got_len, len);
+        assert_memory_equal(got, bytes, len);
+    }
+    buf_fini(&text);
+    static const char *const wrong[] = {"=",      "a",    "ab",   "abc",    "ab==ab==",
+                                        "a===",   "====", "=abc", "ab=c",   "abcde",
+                                        "ab\r\n", "ab_-", "ab c", "abc\xff"};
+    for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
+        size_t got_len;
+        if (encode_base64_decode(wrong[i], strlen(wrong[i]), got, &got_len))
+            fail_msg("%s", wrong[i]);
+    }
+}
+
 static void html_and_url_encode_what_the_table_says(void **state)
 {
     (void)state;
@@ -404,6 +431,7 @@ int main(void)
         cmocka_unit_test(qp_breaks_lines_before_column_77),
         cmocka_unit_test(qp_of_pieces_decodes_to_the_whole),
         cmocka_unit_test(base64_encodes_what_the_table_says),
+        cmocka_unit_test(base64_without_lines_is_decoded_to_what_it_was),
         cmocka_unit_test(html_and_url_encode_what_the_table_says),
         cmocka_unit_test(headers_encode_what_the_table_says),
         cmocka_unit_test(parameters_encode_what_the_table_says),

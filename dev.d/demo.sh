@@ -5,6 +5,7 @@
 # Of config/campaigns, each with the recipients it has where nothing else is asked for.
 declare -A DEMO_CAMPAIGNS=(
     [welcome]=10000
+    [newsletter]=100000
     [personal-newsletter]=10000
 )
 DEMO_RECIPIENTS_MAX=10000000
@@ -20,6 +21,7 @@ count, and shows the first mail as it arrived. Leaves the services up.
 
   NAME                 N unless given
   welcome              10,000    the default: a short letter with a name in it
+  newsletter           100,000   a Markdown file, in a layout
   personal-newsletter  10,000    language and preferences, a JSON column, decide what is in it
 TEXT
 }

@@ -12,4 +12,4 @@ class Campaign:
         self.name = name
 
 
-CAMPAIGNS = {name: Campaign(name) for name in ("welcome", "personal-newsletter")}
+CAMPAIGNS = {name: Campaign(name) for name in ("welcome", "newsletter", "personal-newsletter")}

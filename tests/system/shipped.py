@@ -21,6 +21,10 @@ def names():
     return sorted(name.removesuffix(".cfg") for name in files if name.endswith(".cfg"))
 
 
+def samples():
+    return os.listdir(os.path.join(CONFIG, "samples"))
+
+
 class ShippedStage(Stage):
     """A stage with copies of config/campaigns and config/templates."""
 
@@ -29,6 +33,17 @@ class ShippedStage(Stage):
         for folder in ("campaigns", "templates"):
             shutil.copytree(os.path.join(CONFIG, folder), os.path.join(self.dir, folder),
                             dirs_exist_ok=True)
+
+    def edit(self, campaign, *changes):
+        """Changes (old, new) in the copy of a campaign's file."""
+        path = os.path.join(self.dir, "campaigns", f"{campaign}.cfg")
+        with open(path, encoding="utf-8") as file:
+            text = file.read()
+        for old, new in changes:
+            assert text.count(old) == 1, f"{old!r} is not once in {campaign}.cfg"
+            text = text.replace(old, new)
+        with open(path, "w", encoding="utf-8") as file:
+            file.write(text)
 
     def load(self, sample, last, first=1):
         """Recipients first to last of a file in config/samples."""
@@ -40,10 +55,10 @@ class ShippedStage(Stage):
             while cursor.nextset():
                 pass
 
-    def send(self, campaign, consumers=2, **more):
+    def send(self, campaign, consumers=2, at=None, **more):
         """A run to its end, to a server that keeps the mails: {address: Mail}."""
         server = self.start_starttls()
-        run = self.produce(campaign)
+        run = self.produce(campaign, at=at)
         workers = self.start_consumers(consumers, **more)
         self.wait_quiet(run)
         self.assert_balanced(run)
@@ -74,6 +89,9 @@ class Page(html.parser.HTMLParser):
             self.links.append(attrs["href"])
         if tag not in VOID:
             self._open.append(tag)
+
+    def handle_startendtag(self, tag, attrs):
+        self.handle_starttag(tag, attrs)
 
     def handle_endtag(self, tag):
         if not self._open or self._open.pop() != tag:

@@ -2,11 +2,50 @@
 each of them the right mail. What a mail must hold is computed here, from the tables."""
 
 import json
+import re
 import unittest
 
 import shipped
 from harness import ROOT
 from shipped import ShippedStage
+
+
+class Newsletter(unittest.TestCase):
+    """One Markdown file for all who are active."""
+
+    RECIPIENTS = 250
+
+    def test_every_active_subscriber_gets_it(self):
+        with ShippedStage() as stage:
+            stage.load("subscribers.sql", self.RECIPIENTS)
+            mails = stage.send("newsletter")
+            people = stage.rows("SELECT id, email, name FROM subscriber WHERE active")
+            self.assertEqual(len(people), self.RECIPIENTS)
+            self.assertEqual(set(mails), {address for _, address, _ in people})
+            texts, pages = set(), set()
+            for number, address, name in people:
+                mail = mails[address]
+                self.assertEqual(mail.problems(), [])
+                self.assertIn(f"{name}님, 안녕하세요", mail.text)
+                self.assertIn(f"{name}님, 안녕하세요", mail.page.text)
+                self.assertIn(f"https://example.com/meetups?id={number}", mail.page.links)
+                self.assertEqual(mail.page.links[-1], f"https://example.com/unsubscribe?id={number}")
+                texts.add(mail.text.replace(f"{name}님", "").replace(f"id={number}", ""))
+                pages.add(mail.page.text.replace(f"{name}님", ""))
+            self.check(*texts, *pages, mail.page)  # the same for everybody but for that
+
+    def check(self, text, page_text, page):
+        """Markdown became HTML, and the HTML a text."""
+        for shown in (text, page_text):
+            for part in ("화요일 편지 147호", "밤 기차를 타고 바다로", "By night train to the sea",
+                         "서울", "Mailflock, 12 Example Street, Seoul"):
+                self.assertIn(part, shown)
+            for mark in ("**", "](", "\\"):
+                self.assertNotIn(mark, shown)
+        self.assertNotRegex(page_text, r"(?m)^#|^>|^- ")
+        self.assertNotRegex(text, r"<\w")
+        self.assertEqual(set(page.links) - set(re.findall(r"https://[^\s)>]+", text)) -
+                         {link for link in page.links if "id=" in link}, set())
 
 
 class PersonalNewsletter(unittest.TestCase):
@@ -83,6 +122,15 @@ class AllOfThem(unittest.TestCase):
             said = stage.run_program("mailflock-producer", "-t")
             for name in shipped.names():
                 self.assertIn(name, said.stdout + said.stderr)
+
+    def test_mailflock_check_finds_nothing_to_say_about_them(self):
+        with ShippedStage() as stage:
+            stage.start_fakesmtp()
+            for sample in shipped.samples():
+                stage.load(sample, 1000)
+            for name in shipped.names():
+                for line in stage.mailflock("check", name).splitlines():
+                    self.assertRegex(line, "^ok ", name)
 
     def test_the_demo_knows_every_shipped_campaign(self):
         with ShippedStage(init=False) as stage:

@@ -36,27 +36,32 @@ void template_walk_start(struct template_walk *w, const struct template *t,
 {
     w->trouble.problem = NULL;
     w->template = t;
-    w->at = 0;
+    w->next = t->nodes;
     w->steps = w->depth = w->calls = 0;
     w->context[0].item = vars;
 }
 
-/* A dotted name is looked up by its first part; the others belong to what that part has named. */
-static const struct value *find(const struct template_walk *w, const struct template_node *n)
+/* The parts of a dotted name behind the first one belong to what that has named. */
+static const struct value *find_below(const struct value *v, const char *name, const char *end)
 {
-    const char *name = n->text, *end = name + n->len;
-    size_t len = n->first_len;
-    const struct value *v = NULL;
-    if (n->len == 1 && name[0] == '.') return w->context[w->depth].item;
-    for (uint32_t i = w->depth + 1; i > 0 && !v; i--)
-        if (w->context[i - 1].item) v = value_get(w->context[i - 1].item, name, len);
-    while (v && name + len < end) {
-        name += len + 1;
-        const char *dot = memchr(name, '.', (size_t)(end - name));
-        len = (size_t)((dot ? dot : end) - name);
-        v = value_get(v, name, len);
+    while (v && name < end) {
+        name++; /* the dot */
+        const char *dot = memchr(name, '.', (size_t)(end - name)), *part_end = dot ? dot : end;
+        v = value_get(v, name, (size_t)(part_end - name));
+        name = part_end;
     }
     return v;
+}
+
+/* Only the first part of a name is looked for outside of the innermost section. */
+static inline const struct value *find(const struct template_walk *w, const struct template_node *n)
+{
+    const struct value *v = NULL;
+    if (n->first_len == 0) return w->context[w->depth].item;
+    for (uint32_t i = w->depth + 1; i > 0 && !v; i--)
+        if (w->context[i - 1].item) v = value_get(w->context[i - 1].item, n->text, n->first_len);
+    if (n->first_len == n->len) return v;
+    return find_below(v, n->text + n->first_len, n->text + n->len);
 }
 
 /* 0, -0, 0.00 */
@@ -91,37 +96,33 @@ static bool take_text(struct template_walk *w, const struct template_node *n)
 {
     const struct value *v = find(w, n);
     w->text = "";
-    if (!v) {
-        w->len = 0;
+    w->len = 0;
+    if (!v)
         return w->template->rules == TEMPLATE_LENIENT ||
                template_fail(n, "is missing", &w->trouble);
-    }
     switch (v->kind) {
-    case VALUE_NULL:
-        break;
-    case VALUE_FALSE:
-        w->text = "false";
-        break;
-    case VALUE_TRUE:
-        w->text = "true";
-        break;
     case VALUE_NUMBER:
     case VALUE_TEXT:
         w->text = v->text;
         w->len = v->len;
         return true;
+    case VALUE_NULL:
+        return true;
+    case VALUE_FALSE:
+    case VALUE_TRUE:
+        w->text = v->kind == VALUE_TRUE ? "true" : "false";
+        w->len = strlen(w->text);
+        return true;
     default:
         return template_fail(n, "is not text", &w->trouble);
     }
-    w->len = strlen(w->text);
-    return true;
 }
 
 static bool enter_section(struct template_walk *w, const struct template_node *n)
 {
     const struct value *v = find(w, n);
     if (!v || !is_true(v)) {
-        w->at = n->jump;
+        w->next = w->template->nodes + n->jump;
         return true;
     }
     if (w->depth == TEMPLATE_DEPTH_MAX)
@@ -138,7 +139,7 @@ static void end_section(struct template_walk *w, const struct template_node *n)
     if (w->context[w->depth].left) {
         w->context[w->depth].left--;
         w->context[w->depth].item++;
-        w->at = n->jump;
+        w->next = w->template->nodes + n->jump;
     } else {
         w->depth--;
     }
@@ -148,18 +149,19 @@ static bool call(struct template_walk *w, const struct template_node *n)
 {
     if (w->calls == TEMPLATE_DEPTH_MAX)
         return template_fail(n, "is nested too deeply, in more than 32 partials", &w->trouble);
-    w->back[w->calls++] = w->at;
-    w->at = n->jump;
+    w->back[w->calls++] = w->next;
+    w->next = w->template->nodes + n->jump;
     return true;
 }
 
-const struct template_node *template_next(struct template_walk *w)
+const struct template_node *template_next_tag(struct template_walk *w)
 {
+    const struct template_node *nodes = w->template->nodes;
     for (;;) {
-        const struct template_node *n = &w->template->nodes[w->at++];
+        const struct template_node *n = w->next++;
         const struct value *v;
         if (w->steps++ == TEMPLATE_STEPS_MAX) {
-            n = &w->template->nodes[w->template->count - 1]; /* no tag in particular */
+            n = &nodes[w->template->count - 1]; /* no tag in particular */
             template_fail(n, "repeats more than a mail may", &w->trouble);
             return NULL;
         }
@@ -176,7 +178,7 @@ const struct template_node *template_next(struct template_walk *w)
             break;
         case TEMPLATE_INVERTED:
             v = find(w, n);
-            if (v && is_true(v)) w->at = n->jump;
+            if (v && is_true(v)) w->next = nodes + n->jump;
             break;
         case TEMPLATE_END:
             end_section(w, n);
@@ -186,7 +188,7 @@ const struct template_node *template_next(struct template_walk *w)
             break;
         case TEMPLATE_RETURN:
             if (w->calls == 0) return NULL;
-            w->at = w->back[--w->calls];
+            w->next = w->back[--w->calls];
             break;
         }
     }

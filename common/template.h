@@ -18,7 +18,7 @@ enum {
     TEMPLATE_FILE_MAX = 1200,     /* bytes of a file's name, NUL included */
     TEMPLATE_PARTIALS_MAX = 200,  /* files */
     TEMPLATE_DEPTH_MAX = 32, /* sections in sections, and apart from that partials in partials */
-    TEMPLATE_STEPS_MAX = 4 << 20, /* nodes passed for one recipient */
+    TEMPLATE_STEPS_MAX = 4 << 20, /* tags passed for one recipient */
 };
 
 /* The first three are what a walk yields. jump is an index of nodes: of a section behind its end,
@@ -42,7 +42,7 @@ enum template_rules { TEMPLATE_STRICT, TEMPLATE_LENIENT };
 /* text is the literal, or the name in the tag; it belongs to the template. */
 struct template_node {
     enum template_kind kind;
-    uint32_t first_len; /* bytes of the name before its first dot */
+    uint32_t first_len; /* bytes of the name before its first dot; 0 for {{.}} */
     const char *text;
     size_t len, jump;
 };
@@ -105,20 +105,29 @@ struct template_walk {
     size_t len;
     struct template_trouble trouble;
     const struct template *template;
-    size_t at;
+    const struct template_node *next;
     uint32_t steps, depth, calls;
     struct {
         const struct value *item; /* NULL: nothing is known */
         uint32_t left;            /* items of the list behind this one */
     } context[TEMPLATE_DEPTH_MAX + 1];
-    size_t back[TEMPLATE_DEPTH_MAX];
+    const struct template_node *back[TEMPLATE_DEPTH_MAX];
 };
 void template_walk_start(struct template_walk *w, const struct template *t,
                          const struct value *vars);
 
 /* template_next: the next literal or variable, or NULL at the end and where there is trouble
  * (trouble.problem then). */
-const struct template_node *template_next(struct template_walk *w);
+const struct template_node *template_next_tag(struct template_walk *w);
+static inline const struct template_node *template_next(struct template_walk *w)
+{
+    const struct template_node *n = w->next;
+    if (n->kind != TEMPLATE_LITERAL) return template_next_tag(w);
+    w->next++;
+    w->text = n->text;
+    w->len = n->len;
+    return n;
+}
 
 /* template_fail: fills trouble for a node; returns false. */
 bool template_fail(const struct template_node *node, const char *problem,

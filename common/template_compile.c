@@ -109,7 +109,7 @@ static size_t add_node(struct compiler *c, enum template_kind kind, const char *
     struct template *t = c->t;
     struct template_node *last = t->count ? &t->nodes[t->count - 1] : NULL;
     const char *dot = kind == TEMPLATE_LITERAL ? NULL : memchr(text, '.', len);
-    size_t first_len = dot && dot > text ? (size_t)(dot - text) : len;
+    size_t first_len = dot ? (size_t)(dot - text) : len;
     size_t at = t->text.len;
     if (t->count == TEMPLATE_NODES_MAX) return t->count - 1;
     buf_append(&t->text, text, len);

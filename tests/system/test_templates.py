@@ -176,7 +176,7 @@ class TemplatesTest(unittest.TestCase):
             "a\n  {{#rooms}}": "letter.txt:2:3: a section that is not closed: {{#rooms}}",
             "{{#a}}\n{{#b}}\n{{/a}}{{/b}}":
                 "letter.txt:3:1: {{/a}} where {{/b}} is due, for the section opened in line 2",
-            "{{> nowhere}}": "letter.txt:1:1: cannot open the template",
+            "{{> nowhere}}": "letter.txt:1:1: cannot open the file",
             "x {{> ../outside/secret}}":
                 "letter.txt:1:3: '../outside/secret.txt' must be a path inside the templates directory",
             "{{> link}}": "letter.txt:1:1: 'link.txt' is a link that leads outside",

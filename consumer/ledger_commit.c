@@ -283,7 +283,8 @@ static struct err flush_rows(struct ledger *l, int *rows)
     buf_append_text(&l->sql,
                     " ON DUPLICATE KEY UPDATE status=VALUES(status), attempt=VALUES(attempt),"
                     " maybe=VALUES(maybe), code=VALUES(code), enhanced=VALUES(enhanced),"
-                    " detail=VALUES(detail), worker=VALUES(worker), at=VALUES(at)");
+                    " detail=VALUES(detail), message_id=VALUES(message_id), worker=VALUES(worker),"
+                    " at=VALUES(at)");
     *rows = 0;
     return db_exec(l->db, &l->sql, NULL);
 }

@@ -222,9 +222,8 @@ class DeadTest(unittest.TestCase):
             stage.execute("UPDATE run SET created_at=created_at - INTERVAL 1 MINUTE")
             self.assertEqual(stage.start_producer("due").wait(), 0)
             wait_until(lambda: stage.counts(run)["sent"] == 43, 30, "the retry")
+            self.assert_over(stage, run, smtp, sent=43, unknown=7)
             self.assertEqual(worker.stop(), 0)
-            self.assertEqual(smtp.accepted(), 43)
-            stage.mailflock("audit", run)
 
     def test_a_dropped_retry_ends_what_was_deferred(self):
         with Stage(recipients=40) as stage:

@@ -23,6 +23,7 @@ void job_prepare(struct job *job)
 {
     uint32_t n = job->message.n;
     job->arrived = mem_alloc(n * sizeof *job->arrived);
+    job->answered = mem_alloc(n * sizeof *job->answered);
     job->old_status = mem_alloc(n);
     job->work = mem_alloc(n * sizeof *job->work);
     job->outcomes = mem_alloc(n * sizeof *job->outcomes);
@@ -34,6 +35,7 @@ void job_free(struct job *job)
     if (!job) return;
     run_unref(job->run);
     free(job->arrived);
+    free(job->answered);
     free(job->old_status);
     free(job->work);
     free(job->outcomes);

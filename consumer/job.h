@@ -53,6 +53,8 @@ struct job {
     uint32_t n_expected;             /* outcomes that this claim owes the ledger */
     uint32_t n_arrived, n_committed; /* of arrived: indices whose outcome is known, in order */
     uint32_t *arrived;
+    bool *answered;      /* per index: its outcome is known to the ledger thread */
+    uint32_t n_answered; /* of the n_granted: those answered */
     uint8_t *old_status; /* per index: status of the ledger's row before this claim */
     uint64_t turn;       /* the sender takes mails in this order of jobs; 0 = it has none of it */
     bool poison;         /* too many claims without progress: the chunk becomes stuck */

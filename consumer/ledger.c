@@ -30,6 +30,8 @@ static void to_sender(struct ledger *l, enum note_kind kind, struct job *job, ui
 void ledger_arrived(struct job *job, uint32_t index)
 {
     job->arrived[job->n_arrived++] = index;
+    job->answered[index] = true;
+    if (job->n_granted && index <= job->work[job->n_granted - 1]) job->n_answered++;
     uint8_t status = job->outcomes[index].status;
     if (status < OUTCOME_STATUSES) METRICS_ADD(outcomes[status], 1);
 }

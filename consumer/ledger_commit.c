@@ -43,8 +43,7 @@ static enum ledger_end next_end(const struct job *job)
 /* Positions of the job that a crash now would leave ambiguous. */
 static uint32_t at_risk(const struct job *job)
 {
-    uint32_t answered = job->n_arrived - (job->n_expected - job->n_work);
-    return job->n_granted > answered ? job->n_granted - answered : 0;
+    return job->n_granted - job->n_answered;
 }
 
 static const struct settings_transport *transport_of(const struct ledger *l, const struct job *job)
@@ -179,6 +178,14 @@ static void append_end(struct ledger *l, struct job *job)
     buf_append_text(sql, ", token=NULL, lease_until=NULL");
 }
 
+/* Counted before it is committed, so that the next job finds less room. What is granted may have
+ * its outcome by now: envelopes are refused ahead of the watermark. */
+static void grant(struct job *job, uint32_t room)
+{
+    for (; room; room--) job->n_answered += job->answered[job->work[job->n_granted++]];
+    job->txn.granted = job->n_granted;
+}
+
 /* C4, C8: where the watermark will stand once this transaction is committed. */
 static void choose_watermark(const struct ledger *l, struct job *job)
 {
@@ -187,12 +194,11 @@ static void choose_watermark(const struct ledger *l, struct job *job)
     if (job->txn.end == LEDGER_RELEASE) {
         job->txn.started = lowest_open(job);
     } else if (job->state == JOB_SENDING && job->txn.end == LEDGER_GO_ON) {
-        job->txn.granted += room_for(l, job);
+        grant(job, room_for(l, job));
         uint32_t last = job->txn.granted ? job->work[job->txn.granted - 1] : 0;
         if (job->txn.granted && job->message.recipients[last].position >= job->started)
             job->txn.started = job->message.recipients[last].position + 1;
     }
-    job->n_granted = job->txn.granted; /* counted at once, so that the next job finds less room */
 }
 
 /* The fenced UPDATE. claims is reset by a commit of outcomes (C11); to 1, for ours goes on. */

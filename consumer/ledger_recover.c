@@ -148,13 +148,13 @@ static bool too_late(const struct job *job)
 }
 
 /* C3: ambiguous positions first, then cancelled, then suppressed; what is left is to be sent. */
-static void divide(struct job *job, const struct row *row, const uint8_t *known)
+static void divide(struct job *job, const struct row *row)
 {
     const struct chunk_message *m = &job->message;
     bool resend = job->run->content.resend;
     for (uint32_t i = 0; i < m->n; i++) {
         struct outcome *o = &job->outcomes[i];
-        if (known[i]) continue;
+        if (job->answered[i]) continue;
         bool ambiguous = m->recipients[i].position < row->started;
         if (ambiguous) o->maybe = true;
         if (ambiguous && (!resend || row->cancelled || job->poison))
@@ -202,8 +202,9 @@ static void reset(struct job *job)
     if (!job->outcomes) job_prepare(job);
     memset(job->outcomes, 0, n * sizeof *job->outcomes);
     memset(job->old_status, 0, n);
+    memset(job->losses, 0, n);
     job->n_work = job->n_expected = job->n_arrived = job->n_committed = 0;
-    job->n_granted = 0;
+    job->n_granted = job->n_answered = 0;
 }
 
 struct err ledger_recover(struct ledger *l, struct job *job, bool *mine)
@@ -217,13 +218,11 @@ struct err ledger_recover(struct ledger *l, struct job *job, bool *mine)
     if (*mine) check_retry(job);
     if (!*mine || *job->reason) return err_none();
     job->known_end = known_end(job, row.started);
-    uint8_t *known = job->losses; /* borrowed for a moment: it starts at zero below */
-    for (uint32_t i = 0; i < job->message.n; i++) known[i] = job->outcomes[i].status != 0;
+    for (uint32_t i = 0; i < job->message.n; i++) job->answered[i] = job->outcomes[i].status != 0;
     job->claims = row.claims;
     job->poison = row.claims >= LEDGER_POISON_CLAIMS;
     if (!row.cancelled && !job->poison) TRY(mark_suppressed(l, job));
-    divide(job, &row, known);
-    memset(job->losses, 0, job->message.n);
+    divide(job, &row);
     job->started = row.started;
     while (job->n_granted < job->n_work &&
            job->message.recipients[job->work[job->n_granted]].position < job->started)

@@ -17,7 +17,7 @@ EVENTS = ("crash", "expire", "unsure", "late", "channel", "double", "unconfirmed
 SWITCHES = (
     "C1.token", "C1.lease", "C1.attempt", "C1.digest", "C1.paused", "C1.repeat",
     "C2.ahead", "C2.held", "C2.copy", "C3.recover", "C3.order", "C3.token", "C3.all", "C3.shortcut",
-    "C4.order", "C4.window",
+    "C4.order", "C4.window", "C4.above",
     "C5.token", "C5.seq", "C5.match", "C5.resync", "C6.renew", "C7.order", "C7.confirm", "C7.reset",
     "C7.done", "C8.lower", "C8.record", "C8.maybe", "C8.copy", "C8.confirm", "C9.void", "C10.abandon",
     "C11.limit", "C11.reset", "C11.unknown", "C11.dead", "C12.maybe",

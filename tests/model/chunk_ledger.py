@@ -166,7 +166,9 @@ def next_end(m, w):
 
 def room(m, w):
     """How many more positions may fall below the watermark."""
-    at_risk = max(0, w.granted - w.answered.bit_count())
+    below = sum(1 << p for p in positions(w.work)[:w.granted])
+    answered = w.answered & below if m.on["C4.above"] else w.answered
+    at_risk = max(0, w.granted - answered.bit_count())
     if not m.on["C4.window"]:
         return w.work.bit_count() - w.granted, at_risk
     return min(max(0, m.window - at_risk), w.work.bit_count() - w.granted), at_risk

@@ -92,14 +92,13 @@ def poison(m, state):
 
 
 def window(m, state):
-    """C4: a crash leaves no more positions ambiguous than the window says. An outcome above the watermark (a
-    refused envelope) makes room although what is below still waits: the window is that much larger then."""
-    row, allowed = state.row, m.window + m.spent(state, "refuse")
+    """C4: a crash leaves no more positions ambiguous than the window says."""
+    row = state.row
     count = sum(1 for r in row.rows[:row.started]
                 if not r or (delivery_status(r) == DEFERRED and delivery_attempt(r) < row.attempt))
-    if row.state != QUEUED or count <= allowed or m.spent(state, "rewind"):
+    if row.state != QUEUED or count <= m.window or m.spent(state, "rewind"):
         return None
-    return f"window: a crash would leave {count} positions ambiguous, allowed are {allowed}"
+    return f"window: a crash would leave {count} positions ambiguous, allowed are {m.window}"
 
 
 def represented(m, state):

@@ -56,6 +56,8 @@ CASES = [
     Case("C3.shortcut", "claims <= 1 alone counts as untouched", "accounts", 14, dict(stop=1, window=2)),
     Case("C4.order", "mails leave before the watermark is committed", "wrong", 4, {}),
     Case("C4.window", "the watermark goes over the whole chunk at once", "window", 4, {}),
+    Case("C4.above", "an outcome above the watermark makes room for one more below it", "window", 7,
+         dict(n=3, refuse=1)),
     Case("C5.token", "the fence does not look at the token", "twice", 12,
          resend(expire=1, channel=1, crash=1)),
     Case("C5.seq", "the fence does not look at seq: a commit is simply repeated", "accounts", 11,

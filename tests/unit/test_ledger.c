@@ -272,17 +272,50 @@ static void claim_only(struct worker *w)
     claim_received(&w->l);
 }
 
-/* PROTOCOL C11, with workers that die right after their claim; of one chunk, the others are done: a
- * worker claims no other while it has a suspect one (consumer/ledger_hunger.c). */
-static void the_fifth_claim_that_comes_to_nothing_makes_a_chunk_stuck(void **state)
+/* PROTOCOL C4: an outcome above the watermark, of an envelope that was refused, takes nothing off
+ * what a crash would leave ambiguous. */
+static void outcomes_above_the_watermark_make_no_room(void **state)
 {
     (void)state;
+    struct worker *w = &workers[0];
+    struct job *job;
     begin_world(2);
+    w_fault = 0;
+    start_worker(w);
+    broker_step(w);
+    for (int i = 0; i < 5; i++) ledger_step(w);
+    job = w->l.jobs[0];
+    uint32_t granted = job->n_granted, last = job->n_work - 1;
+    assert_true(granted > 0 && granted < last);
+    struct sim_task task = {.job = job};
+    record(w, &task, last, OUTCOME_FAILED);
+    for (int i = 0; i < 50 && job->n_committed == 0; i++) {
+        w_now_us += 10000;
+        ledger_step(w);
+    }
+    assert_int_equal(job->n_committed, 1);
+    assert_int_equal(job->n_granted, granted);
+    record(w, &task, 0, OUTCOME_FAILED);
+    for (int i = 0; i < 50 && job->n_committed == 1; i++) {
+        w_now_us += 10000;
+        ledger_step(w);
+    }
+    assert_int_equal(job->n_granted, granted + 1);
+    kill_worker(w);
+    end_world();
+}
+
+/* PROTOCOL C11, with workers that die right after their claim; of one chunk, the others are done: a
+ * worker claims no other while it has a suspect one (consumer/ledger_hunger.c). */
+static void claim_five_times(const char *control)
+{
+    begin_world(2);
+    w_fault = 0;
     for (int i = 1; i < W_CHUNKS; i++)
         snprintf(world.chunks[i].state, sizeof world.chunks[i].state, "done");
-    int own = hush();
     for (int claims = 1; claims <= 5; claims++) {
         struct worker *w = &workers[0];
+        if (claims == 5) snprintf(world.control, sizeof world.control, "%s", control);
         start_worker(w);
         broker_step(w);
         claim_only(w);
@@ -290,16 +323,29 @@ static void the_fifth_claim_that_comes_to_nothing_makes_a_chunk_stuck(void **sta
             ledger_step(w);
             broker_step(w);
         }
-        assert_string_equal(world.chunks[0].state, claims < 5 ? "queued" : "stuck");
+        if (claims < 5) assert_string_equal(world.chunks[0].state, "queued");
         kill_worker(w);
         w_now_us += 11000000;
     }
-    unhush(own);
-    int dead = 0;
-    for (int i = 0; i < n_messages; i++) dead += messages[i].dead;
-    assert_int_equal(dead, 1);
     assert_true(quiet());
     assert_int_equal(world.chunks[0].token, 0);
+}
+
+static int dead_letters(void)
+{
+    int n = 0;
+    for (int i = 0; i < n_messages; i++) n += messages[i].dead;
+    return n;
+}
+
+static void the_fifth_claim_that_comes_to_nothing_makes_a_chunk_stuck(void **state)
+{
+    (void)state;
+    int own = hush();
+    claim_five_times("go");
+    unhush(own);
+    assert_string_equal(world.chunks[0].state, "stuck");
+    assert_int_equal(dead_letters(), 1);
     for (int p = 0; p < W_POSITIONS; p++) assert_int_equal(world.chunks[0].rows[p].status, 0);
     end_world();
 }
@@ -311,6 +357,7 @@ int main(void)
         cmocka_unit_test(a_failing_database_changes_nothing_in_the_accounts),
         cmocka_unit_test(among_crashes_stops_and_outages_nobody_is_lost_and_hold_sends_no_copy),
         cmocka_unit_test(a_worker_ends_that_sees_the_ledger_go_back),
+        cmocka_unit_test(outcomes_above_the_watermark_make_no_room),
         cmocka_unit_test(the_fifth_claim_that_comes_to_nothing_makes_a_chunk_stuck),
     };
     log_setup(LOG_LEVEL_ERROR, false);

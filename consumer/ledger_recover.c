@@ -220,7 +220,7 @@ struct err ledger_recover(struct ledger *l, struct job *job, bool *mine)
     job->known_end = known_end(job, row.started);
     for (uint32_t i = 0; i < job->message.n; i++) job->answered[i] = job->outcomes[i].status != 0;
     job->claims = row.claims;
-    job->poison = row.claims >= LEDGER_POISON_CLAIMS;
+    job->poison = row.claims >= LEDGER_POISON_CLAIMS && !row.cancelled;
     if (!row.cancelled && !job->poison) TRY(mark_suppressed(l, job));
     divide(job, &row);
     job->started = row.started;

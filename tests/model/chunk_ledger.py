@@ -80,7 +80,7 @@ class Recovery:
     def __init__(self, m, row, w):
         self.contradicts = False  # message and ledger speak of different recipients
         self.work = self.deferred = self.maybe = 0
-        self.poison = int(m.on["C11.limit"] and row.claims >= m.limit)
+        self.poison = int(m.on["C11.limit"] and row.claims >= m.limit and row.control != CANCELLED)
         self.old, self.outcomes = [NONE] * m.n, [0] * m.n
         rows = (0,) * m.n if untouched(m, row) else row.rows
         for p in positions(w.mask):

@@ -350,6 +350,18 @@ static void the_fifth_claim_that_comes_to_nothing_makes_a_chunk_stuck(void **sta
     end_world();
 }
 
+/* Nothing of it is handed over any more: there is no poison to fear, and everybody to be told. */
+static void the_fifth_claim_of_a_cancelled_chunk_skips_it(void **state)
+{
+    (void)state;
+    claim_five_times("cancelled");
+    assert_string_equal(world.chunks[0].state, "done");
+    assert_int_equal(dead_letters(), 0);
+    for (int p = 0; p < W_POSITIONS; p++)
+        assert_int_equal(world.chunks[0].rows[p].status, OUTCOME_SKIPPED);
+    end_world();
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -359,6 +371,7 @@ int main(void)
         cmocka_unit_test(a_worker_ends_that_sees_the_ledger_go_back),
         cmocka_unit_test(outcomes_above_the_watermark_make_no_room),
         cmocka_unit_test(the_fifth_claim_that_comes_to_nothing_makes_a_chunk_stuck),
+        cmocka_unit_test(the_fifth_claim_of_a_cancelled_chunk_skips_it),
     };
     log_setup(LOG_LEVEL_ERROR, false);
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -400,3 +400,21 @@ bool message_build(const struct message *m, const struct message_recipient *r,
     out->too_big = was_too_big;
     return false;
 }
+
+bool message_show(const struct message *m, enum message_piece piece,
+                  const struct message_recipient *r, struct message_scratch *s, struct buf *out)
+{
+    char reason[MESSAGE_REASON_SIZE];
+    struct template_trouble trouble;
+    struct build b = {m, r, s, out, reason, sizeof reason};
+    const struct template *header = piece == MESSAGE_TO_NAME   ? m->to_name
+                                    : piece == MESSAGE_SUBJECT ? m->subject
+                                                               : m->list_unsubscribe;
+    if (piece == MESSAGE_TEXT) return m->text && mime_part_render(m->text, r->vars, out, &trouble);
+    if (piece == MESSAGE_HTML) return m->html && mime_part_render(m->html, r->vars, out, &trouble);
+    if (!header) return false;
+    if (piece == MESSAGE_LIST_UNSUBSCRIBE ? !render_url(&b) : !render_header(&b, "", header))
+        return false;
+    buf_append(out, s->value.data, s->value.len);
+    return true;
+}

@@ -99,4 +99,18 @@ bool message_build(const struct message *m, const struct message_recipient *r,
  * attachments, encoded, with CRLF at the end; *len is 0 where there are none. */
 const char *message_files(const struct message *m, size_t *len);
 
+/* What a mail says, as its reader sees it. */
+enum message_piece {
+    MESSAGE_TO_NAME,
+    MESSAGE_SUBJECT,
+    MESSAGE_LIST_UNSUBSCRIBE,
+    MESSAGE_TEXT,
+    MESSAGE_HTML
+};
+
+/* message_show: appends that piece, not encoded; false where the message has none, or this
+ * recipient cannot have it (which message_build tells). */
+bool message_show(const struct message *m, enum message_piece piece,
+                  const struct message_recipient *r, struct message_scratch *s, struct buf *out);
+
 #endif

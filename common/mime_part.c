@@ -262,3 +262,9 @@ bool mime_part_build(const struct mime_part *p, const struct value *vars, struct
     *trouble = w.trouble;
     return whole;
 }
+
+bool mime_part_render(const struct mime_part *p, const struct value *vars, struct buf *out,
+                      struct template_trouble *trouble)
+{
+    return template_render(p->template, vars, p->escape, out, trouble);
+}

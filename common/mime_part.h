@@ -30,4 +30,8 @@ const char *mime_part_encoding(const struct mime_part *p);
 bool mime_part_build(const struct mime_part *p, const struct value *vars, struct buf *spare,
                      struct buf *out, struct template_trouble *trouble);
 
+/* mime_part_render: the same, not encoded. */
+bool mime_part_render(const struct mime_part *p, const struct value *vars, struct buf *out,
+                      struct template_trouble *trouble);
+
 #endif

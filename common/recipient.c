@@ -142,3 +142,17 @@ bool recipient_write(struct buf *body, uint32_t position, const struct recipient
     }
     return false;
 }
+
+struct err recipient_read_back(const struct recipient_columns *columns, const struct db_cell *row,
+                               struct chunk_message *out)
+{
+    struct buf body;
+    buf_init(&body, CHUNK_BODY_MAX);
+    chunk_write_start(&body, 0, 0, 1);
+    recipient_write(&body, 0, columns, row);
+    chunk_write_end(&body, 0);
+    struct err e = buf_check(&body, "the recipient");
+    if (!e.code) e = chunk_decode(body.data, body.len, out);
+    buf_fini(&body);
+    return e;
+}

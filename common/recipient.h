@@ -6,6 +6,7 @@
 #include <stdint.h>
 
 #include "common/buf.h"
+#include "common/chunk.h"
 #include "common/db.h"
 
 enum { RECIPIENT_VARS_MAX = 1024 * 1024 }; /* bytes of one recipient's variables as JSON */
@@ -31,5 +32,10 @@ bool recipient_write(struct buf *body, uint32_t position, const struct recipient
 /* recipient_write_failed: appends a recipient that is to be recorded as failed for that reason. */
 void recipient_write_failed(struct buf *body, uint32_t position, struct db_cell id,
                             struct db_cell to, const char *reason);
+
+/* recipient_read_back: the row as a worker gets it, through a message of its own: it is
+ * out->recipients[0]. The caller frees with chunk_fini. */
+struct err recipient_read_back(const struct recipient_columns *columns, const struct db_cell *row,
+                               struct chunk_message *out) MUST_CHECK;
 
 #endif

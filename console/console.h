@@ -38,6 +38,7 @@ int command_unknown(struct console *c, int argc, char **argv);
 int command_retry(struct console *c, int argc, char **argv);
 int command_dead(struct console *c, int argc, char **argv);
 int command_check(struct console *c, int argc, char **argv);
+int command_preview(struct console *c, int argc, char **argv);
 int command_import(struct console *c, int argc, char **argv);
 int command_suppress(struct console *c, int argc, char **argv);
 

@@ -13,6 +13,9 @@ static const struct console_command COMMANDS[] = {
      "look for everything that would go wrong with a campaign, and write nothing; exit 1 where "
      "something would",
      command_check},
+    {"preview", "CAMPAIGN [--recipient ID] [--text | --html | --eml]",
+     "show the mail of the first recipient, or of that one; its text, its HTML, or as it leaves",
+     command_preview},
     {"status", "[RUN] [--watch] [--json]", "show the newest runs, or one in detail",
      command_status},
     {"runs", "[--limit N] [--json]", "list runs, newest first", command_runs},

@@ -15,8 +15,6 @@
 #include "producer/chunker.h"
 #include "producer/run_row.h"
 
-enum { MAIL_MAX = 16 * 1024 * 1024 };
-
 struct count {
     uint64_t recipients, undeliverable, chunks;
 };
@@ -29,39 +27,12 @@ struct dry {
     int64_t scheduled_s;
 };
 
-static struct err build(const struct dry *dry, const struct chunk_recipient *to, struct buf *out)
-{
-    char id[256], reason[MESSAGE_REASON_SIZE];
-    struct message_scratch scratch;
-    if (to->fail)
-        return err_make(ERR_INPUT, 0, "the first recipient (id %s) would fail: %s", to->id,
-                        to->fail);
-    snprintf(id, sizeof id, "dry-run@%s", message_id_domain(dry->message));
-    struct message_recipient recipient = {to->to, to->to_len, &to->vars, id, dry->scheduled_s};
-    message_scratch_init(&scratch, MAIL_MAX);
-    bool built = message_build(dry->message, &recipient, &scratch, out, reason, sizeof reason);
-    message_scratch_fini(&scratch);
-    size_t files_len;
-    const char *files = message_files(dry->message, &files_len);
-    buf_append(out, files, files_len);
-    if (built) return err_none();
-    return err_make(ERR_INPUT, 0, "the first recipient (id %s) would fail: %s", to->id, reason);
-}
-
 /* The mail for one row of the audience. */
 static struct err render(const struct dry *dry, const struct db_cell *row, struct buf *out)
 {
-    struct buf body;
     struct chunk_message m;
-    buf_init(&body, CHUNK_BODY_MAX);
-    chunk_write_start(&body, 0, 0, 1);
-    recipient_write(&body, 0, audience_columns(dry->audience), row);
-    chunk_write_end(&body, 0);
-    struct err e = buf_check(&body, "the first recipient");
-    if (!e.code) e = chunk_decode(body.data, body.len, &m);
-    buf_fini(&body);
-    if (e.code) return e;
-    e = build(dry, &m.recipients[0], out);
+    TRY(recipient_read_back(audience_columns(dry->audience), row, &m));
+    struct err e = content_mail_for(dry->message, &m.recipients[0], dry->scheduled_s, out);
     chunk_fini(&m);
     return e;
 }

@@ -93,10 +93,12 @@ static struct err find_column(const struct audience *a, const char *key, const c
     return lacks_column(a, key, name);
 }
 
-static struct err check_columns(struct audience *a)
+static struct err check_columns(struct audience *a, const struct audience_spec *spec)
 {
     TRY(find_column(a, "audience.sql", "id", &a->shape.id));
-    TRY(find_column(a, "audience.sql", "email", &a->shape.email));
+    struct err e = find_column(a, "audience.sql", "email", &a->shape.email);
+    if (e.code && !spec->email_elsewhere) return e;
+    if (e.code) a->shape.email = a->shape.n;
     enum db_kind kind = a->columns[a->shape.id].kind;
     if (kind == DB_KIND_DECIMAL || kind == DB_KIND_JSON || kind == DB_KIND_BIT)
         return err_make(ERR_CONFIG, 0,
@@ -141,7 +143,7 @@ static struct err describe(struct audience *a, const struct audience_spec *spec)
     copy_columns(a, r);
     db_result_free(r);
     TRY(call_json(a, spec));
-    return check_columns(a);
+    return check_columns(a, spec);
 }
 
 static struct err has_rows_after(struct audience *a, const char *start, bool *has)

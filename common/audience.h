@@ -5,6 +5,7 @@
 #ifndef MAILFLOCK_AUDIENCE_H
 #define MAILFLOCK_AUDIENCE_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "common/db.h"
@@ -19,6 +20,7 @@ struct audience_spec {
     int64_t scheduled_s;     /* :scheduled_at, UTC */
     const char *const *json; /* columns to be taken as JSON although the database says otherwise */
     size_t n_json;
+    bool email_elsewhere; /* the column email may be missing: a contact service knows it */
 };
 
 /* audience_open: takes db (a connection for nothing else; read-only from now on), also on failure.

@@ -10,6 +10,7 @@
 
 #include "common/address.h"
 #include "common/audience_sql.h"
+#include "common/campaign_enrich.h"
 #include "common/campaign_files.h"
 #include "common/campaign_texts.h"
 
@@ -19,6 +20,7 @@ enum { HEADER_MAX = 900 }; /* a header value must stay below a line's 998 octets
 
 static const char *const lanes[] = {"bulk", "fast", NULL};
 static const char *const crash_policies[] = {"hold", "resend", NULL};
+static const char *const methods[] = {"POST", "PUT", NULL};
 
 #define AT(field) offsetof(struct campaign, field)
 static const struct conf_key keys[] = {
@@ -42,6 +44,34 @@ static const struct conf_key keys[] = {
      "Columns whose text is JSON although the database does not call them so."},
     {"audience.chunk", CONF_INT, 0, AT(audience.chunk_size), "500", 1, 1000, NULL, NULL,
      "Recipients in one chunk: what travels as one message and is claimed by one worker."},
+    {"enrich.url", CONF_TEXT, 0, AT(enrich.url), "", 0, 1024, NULL, NULL,
+     "An HTTP service that is asked for each recipient's data before the mail is made: see "
+     "[enrichment.md](enrichment.md). Empty: nobody is asked."},
+    {"enrich.method", CONF_TEXT, 0, AT(enrich.method), "POST", 0, 0, methods, NULL,
+     "How it is asked."},
+    {"enrich.batch", CONF_INT, 0, AT(enrich.batch), "300", 1, 1000, NULL, NULL, "Ids in one call."},
+    {"enrich.delay", CONF_DURATION, 0, AT(enrich.delay_ms), "200ms", 0, HOUR, NULL, NULL,
+     "The least time from one call to the next, of all producers together."},
+    {"enrich.concurrency", CONF_INT, 0, AT(enrich.concurrency), "1", 1, 16, NULL, NULL,
+     "Calls under way at a time."},
+    {"enrich.timeout", CONF_DURATION, 0, AT(enrich.timeout_ms), "10s", 100, 10 * MINUTE, NULL, NULL,
+     "For one call, connecting included."},
+    {"enrich.retry", CONF_DURATION_LIST, 0, AT(enrich.retry), "1s,2s,5s,10s,30s", 10, HOUR, NULL,
+     NULL,
+     "The waits between the tries of a call while the service is down or busy; the last one "
+     "repeats until `start_within` is over. A longer Retry-After counts instead."},
+    {"enrich.headers", CONF_TEXT_LIST, 0, AT(enrich.headers), "", 1, 4096, NULL, NULL,
+     "Headers for the service, such as `\"X-Team: news\"`. Not for secrets."},
+    {"enrich.headers_file", CONF_TEXT, 0, AT(enrich.headers_file), "", 0, 2048, NULL, NULL,
+     "A file with more headers, one a line, such as `Authorization: Bearer ...`; relative to the "
+     "directory of the campaign's file."},
+    {"enrich.ca_file", CONF_TEXT, 0, AT(enrich.ca_file), "", 0, 2048, NULL, NULL,
+     "Certificates to trust, PEM; empty: the system's."},
+    {"enrich.cache_ttl", CONF_DURATION, 0, AT(enrich.cache_ttl_ms), "0s", 0, 366LL * DAY, NULL,
+     NULL, "How long an answer, or an event, spares a call for the same id; `0s`: never."},
+    {"enrich.cache", CONF_TEXT, 0, AT(enrich.cache), "", 0, 64, NULL, NULL,
+     "The name under which answers are kept. Campaigns that ask the same service can share one; "
+     "empty: the campaign's own."},
     {"content.from", CONF_TEXT, CONF_REQUIRED, AT(content.from), NULL, 1, HEADER_MAX, NULL, NULL,
      "The sender: `Name <address>` or an address."},
     {"content.reply_to", CONF_TEXT, 0, AT(content.reply_to), "", 0, HEADER_MAX, NULL, NULL,
@@ -197,6 +227,7 @@ static struct err complete(const struct reading *r)
 {
     TRY(check_schedule(r));
     TRY(check_audience(r));
+    TRY(campaign_enrich_complete(r->file, &table, r->campaign));
     TRY(check_content(r));
     TRY(check_delivery(r));
     return read_files(r);
@@ -244,6 +275,7 @@ void campaign_free(struct campaign *campaign)
 {
     conf_free(&table, campaign);
     schedule_free(&campaign->schedule);
+    campaign_enrich_free(&campaign->enrich);
     free(campaign->name);
     arena_fini(&campaign->content.memory);
     arena_fini(&campaign->content.file_memory);

@@ -23,6 +23,20 @@ enum campaign_on_crash {
     CAMPAIGN_RESEND /* never a missing mail: it is sent again */
 };
 
+/* The HTTP service that knows more of the recipients than the audience does; without a url there is
+ * none. docs/enrichment.md is the contract with it. */
+struct campaign_enrich {
+    char *url;    /* http:// or https://, without user, blanks and fragment */
+    char *method; /* "POST" or "PUT" */
+    char *ca_file;
+    char *cache;        /* the name under which answers are kept, never "" with a url */
+    char *headers_file; /* for those that are secret; beside the campaign's file if relative */
+    int batch, concurrency;
+    int64_t delay_ms, timeout_ms, cache_ttl_ms; /* cache_ttl_ms 0: nothing is kept */
+    struct conf_durations retry;                /* at least one */
+    struct conf_texts headers, secret_headers;  /* "Name: value"; the second from headers_file */
+};
+
 /* No text is ever NULL; "" means not given. */
 struct campaign {
     char *name; /* the file's name; [a-z0-9-]{1,64} */
@@ -33,6 +47,7 @@ struct campaign {
         struct conf_texts json; /* columns to be taken as JSON */
         int chunk_size;         /* recipients in one chunk */
     } audience;
+    struct campaign_enrich enrich;
     struct {
         char *from, *reply_to, *to_name, *subject, *list_unsubscribe;
         char *text_file, *html_file; /* relative to the templates directory, as all files */

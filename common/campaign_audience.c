@@ -28,6 +28,7 @@ struct err campaign_audience_open(const struct settings *settings, const struct 
         .scheduled_s = scheduled_s,
         .json = (const char *const *)campaign->audience.json.items,
         .n_json = campaign->audience.json.count,
+        .email_elsewhere = *campaign->enrich.url,
     };
     return audience_open(out, db, &spec);
 }

@@ -272,3 +272,14 @@ bool chunk_json_valid(const char *text, size_t len)
     cJSON_Delete(root);
     return valid;
 }
+
+bool chunk_value_decode(struct arena *a, const char *text, size_t len, struct value *out)
+{
+    int depth = json_depth(text, len);
+    if (depth < 0 || depth > CHUNK_VARS_DEPTH_MAX || !encode_utf8_valid(text, len)) return false;
+    const char *end;
+    cJSON *root = parse(text, len, &end);
+    bool whole = root && copy_value(a, root, out);
+    cJSON_Delete(root);
+    return whole;
+}

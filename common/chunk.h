@@ -72,6 +72,10 @@ void chunk_write_value(struct buf *b, const struct value *v);
  * variables around it, no deeper than CHUNK_VARS_DEPTH_MAX. */
 bool chunk_json_valid(const char *text, size_t len);
 
+/* chunk_value_decode: one JSON document as a value whose memory is a's. False where it is none, is
+ * nested deeper than CHUNK_VARS_DEPTH_MAX, holds a NUL, or is too much for a. */
+bool chunk_value_decode(struct arena *a, const char *text, size_t len, struct value *out);
+
 /* chunk_message_id: "run/chunk/attempt". */
 const char *chunk_message_id(char out[CHUNK_MESSAGE_ID_SIZE], uint64_t run, uint32_t chunk,
                              uint32_t attempt);

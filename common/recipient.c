@@ -73,25 +73,66 @@ static const char *write_value(struct buf *body, enum db_kind kind, struct db_ce
     return NULL;
 }
 
-static bool write_vars(struct buf *body, const struct recipient_columns *columns,
-                       const struct db_cell *row, char reason[CHUNK_FAIL_MAX])
+static const char TOO_MUCH[] = "brings the variables past 1 MiB";
+
+/* False, with the reason, for a variable that has a problem. */
+static bool is_usable(const char *name, const char *problem, char reason[CHUNK_FAIL_MAX])
 {
-    size_t start = body->len;
+    if (!problem) return true;
+    snprintf(reason, CHUNK_FAIL_MAX, "the variable '%.*s' %s",
+             (int)encode_utf8_prefix(name, strnlen(name, 64)), name, problem);
+    return false;
+}
+
+static bool write_columns(struct buf *body, const struct recipient_columns *columns,
+                          const struct db_cell *row, const struct value *known, size_t start,
+                          char reason[CHUNK_FAIL_MAX])
+{
     for (unsigned i = 0; i < columns->n; i++) {
         const struct db_column *column = &columns->items[i];
+        if (known && i != columns->id && value_get(known, column->name, strlen(column->name)))
+            continue;
         chunk_write_var_name(body, column->name, strlen(column->name));
         const char *problem = NULL;
         if (row[i].len <= RECIPIENT_VARS_MAX) problem = write_value(body, column->kind, row[i]);
         if (row[i].len > RECIPIENT_VARS_MAX || body->len - start > RECIPIENT_VARS_MAX)
-            problem = "brings the variables past 1 MiB";
-        if (problem) {
-            snprintf(reason, CHUNK_FAIL_MAX, "the variable '%.*s' %s",
-                     (int)encode_utf8_prefix(column->name, strnlen(column->name, 64)), column->name,
-                     problem);
-            return false;
-        }
+            problem = TOO_MUCH;
+        if (!is_usable(column->name, problem, reason)) return false;
     }
     return true;
+}
+
+/* The id is the column's: it was checked, and the digest covers it. */
+static bool write_known(struct buf *body, const struct value *known, size_t start,
+                        char reason[CHUNK_FAIL_MAX])
+{
+    for (uint32_t i = 0; i < known->len; i++) {
+        const struct value_field *field = &known->fields[i];
+        if (field->name_len == 2 && memcmp(field->name, "id", 2) == 0) continue;
+        chunk_write_var_name(body, field->name, field->name_len);
+        chunk_write_value(body, &field->value);
+        const char *problem = body->len - start > RECIPIENT_VARS_MAX ? TOO_MUCH : NULL;
+        if (!is_usable(field->name, problem, reason)) return false;
+    }
+    return true;
+}
+
+static bool write_vars(struct buf *body, const struct recipient_columns *columns,
+                       const struct db_cell *row, const struct value *known,
+                       char reason[CHUNK_FAIL_MAX])
+{
+    size_t start = body->len;
+    return write_columns(body, columns, row, known, start, reason) &&
+           (!known || write_known(body, known, start, reason));
+}
+
+static struct db_cell find_address(const struct recipient_columns *columns,
+                                   const struct db_cell *row, const struct value *known)
+{
+    const struct value *email = known ? value_get(known, "email", 5) : NULL;
+    if (email && email->kind == VALUE_TEXT) return (struct db_cell){email->text, email->len};
+    if (email || columns->email >= columns->n) return (struct db_cell){0};
+    return row[columns->email];
 }
 
 /* Copies an address for the record; returns its length. */
@@ -119,20 +160,22 @@ void recipient_write_failed(struct buf *body, uint32_t position, struct db_cell 
 }
 
 bool recipient_write(struct buf *body, uint32_t position, const struct recipient_columns *columns,
-                     const struct db_cell *row)
+                     const struct db_cell *row, const struct contact *contact)
 {
-    struct db_cell id = row[columns->id], to = row[columns->email];
+    const struct value *known = contact ? contact->vars : NULL;
+    struct db_cell id = row[columns->id], to = find_address(columns, row, known);
     size_t start = body->len;
     char reason[CHUNK_FAIL_MAX], room[ADDRESS_MAX + 1];
     const char *address = to.text ? to.text : "";
     size_t address_len = to.len;
-    const char *problem = address_prepare(&address, &address_len, room);
+    const char *problem = contact ? contact->fail : NULL;
+    if (!problem) problem = address_prepare(&address, &address_len, room);
     if (problem) {
         recipient_write_failed(body, position, id, to, problem);
         return false;
     }
     chunk_write_recipient(body, position, id.text, id.len, address, address_len);
-    if (write_vars(body, columns, row, reason)) {
+    if (write_vars(body, columns, row, known, reason)) {
         chunk_write_recipient_end(body, NULL);
         return true;
     }
@@ -144,12 +187,12 @@ bool recipient_write(struct buf *body, uint32_t position, const struct recipient
 }
 
 struct err recipient_read_back(const struct recipient_columns *columns, const struct db_cell *row,
-                               struct chunk_message *out)
+                               const struct contact *contact, struct chunk_message *out)
 {
     struct buf body;
     buf_init(&body, CHUNK_BODY_MAX);
     chunk_write_start(&body, 0, 0, 1);
-    recipient_write(&body, 0, columns, row);
+    recipient_write(&body, 0, columns, row, contact);
     chunk_write_end(&body, 0);
     struct err e = buf_check(&body, "the recipient");
     if (!e.code) e = chunk_decode(body.data, body.len, out);

@@ -98,6 +98,28 @@ static const char SCHEDULE_TABLE[] =
     " settled_until DATETIME NOT NULL"
     ") ENGINE=InnoDB DEFAULT CHARSET=utf8mb4";
 
+/* One row a contact of a service, as it was last heard of. deleted: its service said so, and json
+ * is NULL. Ids are bytes: a collation would ignore blanks at their ends. */
+static const char CONTACT_CACHE_TABLE[] =
+    "CREATE TABLE contact_cache ("
+    " cache VARCHAR(64) CHARACTER SET ascii COLLATE ascii_bin NOT NULL,"
+    " id VARBINARY(64) NOT NULL,"
+    " version BIGINT UNSIGNED NOT NULL DEFAULT 0,"
+    " deleted TINYINT UNSIGNED NOT NULL DEFAULT 0,"
+    " json MEDIUMTEXT NULL,"
+    " stored_at DATETIME(6) NOT NULL,"
+    " PRIMARY KEY (cache, id), KEY contact_cache_age (stored_at)"
+    ") ENGINE=InnoDB DEFAULT CHARSET=utf8mb4";
+
+/* One row a contact service, microseconds since 1970: when it may be called next, and until when it
+ * has asked not to be called at all. */
+static const char SERVICE_PACE_TABLE[] =
+    "CREATE TABLE service_pace ("
+    " origin VARCHAR(255) CHARACTER SET ascii COLLATE ascii_bin NOT NULL PRIMARY KEY,"
+    " next_us BIGINT NOT NULL DEFAULT 0,"
+    " held_us BIGINT NOT NULL DEFAULT 0"
+    ") ENGINE=InnoDB DEFAULT CHARSET=utf8mb4";
+
 static const struct {
     int number;
     const char *name, *sql;
@@ -110,6 +132,8 @@ static const struct {
     {6, "suppression_exact", SUPPRESSION_EXACT},
     {7, "run_missed", RUN_MISSED},
     {8, "schedule", SCHEDULE_TABLE},
+    {9, "contact_cache", CONTACT_CACHE_TABLE},
+    {10, "service_pace", SERVICE_PACE_TABLE},
 };
 enum { N_MIGRATIONS = sizeof MIGRATIONS / sizeof MIGRATIONS[0] };
 

@@ -38,9 +38,10 @@ struct page {
 static struct err take_row(struct reading *a, const struct db_cell *row, struct page *page)
 {
     struct chunk_message m;
+    if (*a->check->campaign.enrich.url) return err_none(); /* only the contact service could tell */
     buf_reset(&a->body);
     chunk_write_start(&a->body, 0, 0, 1);
-    if (recipient_write(&a->body, 0, audience_columns(a->audience), row)) return err_none();
+    if (recipient_write(&a->body, 0, audience_columns(a->audience), row, NULL)) return err_none();
     if (page->unusable++) return err_none();
     chunk_write_end(&a->body, 0);
     TRY(chunk_decode(a->body.data, a->body.len, &m));
@@ -190,7 +191,7 @@ void check_audience(struct check *k)
     buf_init(&a.body, BODY_MAX);
     if (check_page(&a)) {
         check_plan(&a);
-        check_variables(&a);
+        if (!*k->campaign.enrich.url) check_variables(&a);
     }
     audience_close(a.audience);
     buf_fini(&a.body);

@@ -84,7 +84,7 @@ static struct err read_recipient(struct preview *p)
     if (!row)
         return err_make(ERR_INPUT, 0, "the audience has no recipient with the id '%.64s' now",
                         p->id);
-    return recipient_read_back(columns, row, &p->chunk);
+    return recipient_read_back(columns, row, NULL, &p->chunk);
 }
 
 static struct err open_audience(struct preview *p)

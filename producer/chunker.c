@@ -51,14 +51,15 @@ static void copy_id(char out[CHUNK_ID_MAX + 1], struct db_cell id)
     out[id.len] = '\0';
 }
 
-void chunker_add(struct chunker *c, const struct db_cell *row)
+void chunker_add(struct chunker *c, const struct db_cell *row, const struct contact *contact)
 {
     if (!c->open) open_chunk(c);
     struct chunker_chunk *chunk = &c->chunks[c->n];
     struct db_cell id = row[c->columns.id];
     if (!chunk->recipients) copy_id(chunk->first_id, id);
     copy_id(chunk->last_id, id);
-    if (!recipient_write(&c->body, chunk->recipients++, &c->columns, row)) c->undeliverable++;
+    if (!recipient_write(&c->body, chunk->recipients++, &c->columns, row, contact))
+        c->undeliverable++;
     c->digest = chunk_digest_add(c->digest, id.text, id.len);
     if (chunk->recipients >= c->chunk_size || c->body.len - chunk->at >= CHUNK_BODY_TARGET)
         chunker_finish(c);

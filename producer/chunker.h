@@ -34,9 +34,9 @@ void chunker_init(struct chunker *c, const struct recipient_columns *columns, ui
                   uint32_t next_no, uint32_t chunk_size);
 void chunker_fini(struct chunker *c);
 
-/* chunker_add: one row, whose id has been checked. A chunk closes with chunk_size recipients, or
- * when its message has reached CHUNK_BODY_TARGET. */
-void chunker_add(struct chunker *c, const struct db_cell *row);
+/* chunker_add: one row, whose id has been checked, and what a service says of it, or NULL. A chunk
+ * closes with chunk_size recipients, or when its message has reached CHUNK_BODY_TARGET. */
+void chunker_add(struct chunker *c, const struct db_cell *row, const struct contact *contact);
 
 /* chunker_finish: closes the open chunk, if there is one: no more rows follow. */
 void chunker_finish(struct chunker *c);

@@ -13,6 +13,7 @@
 #include "common/content_mail.h"
 #include "common/start.h"
 #include "producer/chunker.h"
+#include "producer/feed.h"
 #include "producer/run_row.h"
 
 struct count {
@@ -23,18 +24,31 @@ struct dry {
     const struct run_request *request;
     struct campaign campaign;
     struct audience *audience;
+    struct db *control; /* for enrichment only, as the rest of these */
+    struct enrich *enrich;
+    struct enrich_stream *stream;
     struct message *message;
     int64_t scheduled_s;
 };
 
 /* The mail for one row of the audience. */
-static struct err render(const struct dry *dry, const struct db_cell *row, struct buf *out)
+static struct err render(const struct dry *dry, const struct db_cell *row,
+                         const struct contact *contact, struct buf *out)
 {
     struct chunk_message m;
-    TRY(recipient_read_back(audience_columns(dry->audience), row, &m));
+    TRY(recipient_read_back(audience_columns(dry->audience), row, contact, &m));
     struct err e = content_mail_for(dry->message, &m.recipients[0], dry->scheduled_s, out);
     chunk_fini(&m);
     return e;
+}
+
+static struct err take_row(const struct dry *dry, const struct db_cell *row,
+                           const struct contact *contact, struct chunker *chunker,
+                           struct count *count, struct buf *out)
+{
+    if (!count->recipients++) TRY(render(dry, row, contact, out));
+    chunker_add(chunker, row, contact);
+    return err_none();
 }
 
 static struct err read_page(const struct dry *dry, struct chunker *chunker, struct count *count,
@@ -44,11 +58,26 @@ static struct err read_page(const struct dry *dry, struct chunker *chunker, stru
     TRY(audience_page(dry->audience, rows));
     for (uint64_t i = 0; i < *rows; i++) {
         TRY(audience_row(dry->audience, &row));
-        if (!count->recipients++) TRY(render(dry, row, out));
-        chunker_add(chunker, row);
+        TRY(take_row(dry, row, NULL, chunker, count, out));
     }
     if (!*rows) return err_none();
     return audience_row(dry->audience, &row); /* the end, with the checks that come there */
+}
+
+/* The service is asked for everybody, as it would be by a run. */
+static struct err read_enriched(const struct dry *dry, struct chunker *chunker, struct count *count,
+                                uint64_t *rows, struct buf *out)
+{
+    const struct db_cell *row;
+    const struct contact *contact;
+    if (enrich_wants_rows(dry->stream))
+        TRY(feed_page(dry->audience, dry->stream));
+    else
+        TRY(feed_await(dry->stream, NULL));
+    while (enrich_next(dry->stream, &row, &contact))
+        TRY(take_row(dry, row, contact, chunker, count, out));
+    *rows = !enrich_is_over(dry->stream);
+    return err_none();
 }
 
 static struct err read_all(const struct dry *dry, struct count *count, struct buf *out)
@@ -59,7 +88,8 @@ static struct err read_all(const struct dry *dry, struct count *count, struct bu
     chunker_init(&chunker, audience_columns(dry->audience), 0, 0,
                  (uint32_t)dry->campaign.audience.chunk_size);
     while (!e.code && rows) {
-        e = read_page(dry, &chunker, count, &rows, out);
+        e = dry->stream ? read_enriched(dry, &chunker, count, &rows, out)
+                        : read_page(dry, &chunker, count, &rows, out);
         if (!rows) chunker_finish(&chunker);
         count->chunks += chunker.n;
         chunker_shift(&chunker);
@@ -81,6 +111,15 @@ static struct err find_time(struct dry *dry)
     return e;
 }
 
+static struct err open_enrich(struct dry *dry)
+{
+    if (!*dry->campaign.enrich.url) return err_none();
+    TRY(run_open_control(dry->request->settings, &dry->control));
+    TRY(feed_open(&dry->campaign, dry->control, dry->scheduled_s, &dry->enrich));
+    dry->stream = enrich_stream_new(dry->enrich, audience_columns(dry->audience));
+    return err_none();
+}
+
 static struct err steps(struct dry *dry, struct buf *out)
 {
     const struct settings *settings = dry->request->settings;
@@ -89,6 +128,7 @@ static struct err steps(struct dry *dry, struct buf *out)
     TRY(content_compile(&content, &dry->message));
     TRY(find_time(dry));
     TRY(campaign_audience_start(settings, &dry->campaign, dry->scheduled_s, &dry->audience));
+    TRY(open_enrich(dry));
     struct count count = {0};
     TRY(read_all(dry, &count, out));
     char iso[CLOCK_ISO_SIZE];
@@ -105,6 +145,9 @@ struct err dry_run(const struct run_request *request, struct buf *out)
     struct dry dry = {.request = request};
     struct err e = steps(&dry, out);
     message_free(dry.message);
+    enrich_stream_free(dry.stream);
+    enrich_free(dry.enrich);
+    db_close(dry.control);
     audience_close(dry.audience);
     campaign_free(&dry.campaign);
     return e;

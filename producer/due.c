@@ -9,6 +9,7 @@
 #include "common/campaign_content.h"
 #include "common/clock.h"
 #include "common/log.h"
+#include "producer/feed.h"
 #include "producer/publish.h"
 #include "producer/republish.h"
 #include "producer/run.h"
@@ -24,6 +25,7 @@ struct visit {
     struct run_row row;
     struct campaign campaign;
     struct audience *audience;
+    struct enrich *enrich;
     struct publisher publisher;
 };
 
@@ -51,7 +53,7 @@ static struct err republish_overdue(struct visit *v, uint64_t *n)
 {
     char queue[BROKER_KEY_SIZE];
     uint32_t ready, consumers;
-    struct republish r = {v->control, v->audience, &v->publisher};
+    struct republish r = {v->control, v->audience, v->enrich, &v->publisher};
     snprintf(queue, sizeof queue, "mailflock.%s", v->row.content.lane);
     TRY(broker_queue_counts(v->publisher.broker, queue, &ready, &consumers));
     TRY(republish(&r, ready ? REPUBLISH_LONG_OVERDUE : REPUBLISH_OVERDUE, n));
@@ -77,8 +79,9 @@ static struct err work(struct visit *v, struct buf *out)
     TRY(publisher_open(&v->publisher, v->settings, v->control, &v->row.content));
     v->publisher.run = v->row.id;
     finish_cancelled(v);
-    struct publish p = {v->control, v->audience, &v->publisher, &v->row,
-                        (uint32_t)v->campaign.audience.chunk_size};
+    TRY(feed_open(&v->campaign, v->control, v->row.scheduled_s, &v->enrich));
+    struct publish p = {v->control,    v->audience, v->enrich,
+                        &v->publisher, &v->row,     (uint32_t)v->campaign.audience.chunk_size};
     if (v->row.published)
         TRY(republish_overdue(v, &overdue));
     else
@@ -98,6 +101,7 @@ static struct err visit_locked(struct visit *v, uint64_t id, struct buf *out)
     struct err e = run_row_load(v->control, id, &v->row);
     if (!e.code) e = work(v, out);
     publisher_close(&v->publisher);
+    enrich_free(v->enrich);
     audience_close(v->audience);
     campaign_free(&v->campaign);
     run_row_fini(&v->row);

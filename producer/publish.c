@@ -7,6 +7,7 @@
 
 #include "common/clock.h"
 #include "producer/chunker.h"
+#include "producer/feed.h"
 #include "producer/republish.h"
 #include "producer/stop.h"
 
@@ -17,7 +18,7 @@ enum { MISSED_TRIES = 5, BACKOFF_BASE_MS = 100, BACKOFF_MAX_MS = 2000 };
 static struct err publish_planned(struct publish *p)
 {
     struct publisher *out = p->publisher;
-    struct republish r = {p->control, p->audience, out};
+    struct republish r = {p->control, p->audience, p->enrich, out};
     uint64_t n, published = out->published;
     TRY(publisher_settle(out));
     for (int tries = 0;; tries++) {
@@ -41,10 +42,27 @@ static struct err cut_page(struct publish *p, struct chunker *chunker, uint64_t 
     while (*rows) {
         TRY(audience_row(p->audience, &row));
         if (!row) break;
-        chunker_add(chunker, row);
+        chunker_add(chunker, row, NULL);
     }
     if (!*rows) chunker_finish(chunker);
     return buf_check(&chunker->body, "a page of the audience");
+}
+
+/* The same by way of a contact service: pages go in as long as it has too few ids to ask for, and
+ * what it has answered comes out. *rows is 0 when nothing is left. */
+static struct err cut_enriched(struct publish *p, struct enrich_stream *stream,
+                               struct chunker *chunker, uint64_t *rows)
+{
+    const struct db_cell *row;
+    const struct contact *contact;
+    if (enrich_wants_rows(stream))
+        TRY(feed_page(p->audience, stream));
+    else
+        TRY(feed_await(stream, p->publisher));
+    while (enrich_next(stream, &row, &contact)) chunker_add(chunker, row, contact);
+    *rows = !enrich_is_over(stream);
+    if (!*rows) chunker_finish(chunker);
+    return buf_check(&chunker->body, "what a contact service answered at once");
 }
 
 static struct err put_chunks(struct publish *p, struct chunker *chunker)
@@ -69,13 +87,14 @@ static struct err make_up(struct publish *p)
 }
 
 /* Publishes page after page; *ended tells that the audience has no more. */
-static struct err pages(struct publish *p, struct chunker *chunker, bool *ended)
+static struct err pages(struct publish *p, struct enrich_stream *stream, struct chunker *chunker,
+                        bool *ended)
 {
     uint64_t rows = 1;
     while (rows && !stop_requested()) {
         TRY(run_row_refresh(p->control, p->row));
         if (p->row->control == RUN_CANCELLED) return err_none();
-        TRY(cut_page(p, chunker, &rows));
+        TRY(stream ? cut_enriched(p, stream, chunker, &rows) : cut_page(p, chunker, &rows));
         TRY(run_row_plan(p->control, p->row->id, chunker->chunks, chunker->n));
         TRY(put_chunks(p, chunker));
         TRY(make_up(p));
@@ -91,9 +110,12 @@ static struct err publish_rest(struct publish *p, bool *ended)
     char last_id[CHUNK_ID_MAX + 1];
     TRY(run_row_end(p->control, p->row->id, &next_no, last_id));
     TRY(audience_seek(p->audience, last_id));
-    chunker_init(&chunker, audience_columns(p->audience), p->row->id, next_no, p->chunk_size);
-    struct err e = pages(p, &chunker, ended);
+    const struct recipient_columns *columns = audience_columns(p->audience);
+    struct enrich_stream *stream = p->enrich ? enrich_stream_new(p->enrich, columns) : NULL;
+    chunker_init(&chunker, columns, p->row->id, next_no, p->chunk_size);
+    struct err e = pages(p, stream, &chunker, ended);
     chunker_fini(&chunker);
+    enrich_stream_free(stream);
     return e;
 }
 

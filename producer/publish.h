@@ -5,6 +5,7 @@
 #include <stdint.h>
 
 #include "common/audience.h"
+#include "common/enrich.h"
 #include "producer/publisher.h"
 #include "producer/run_row.h"
 
@@ -12,6 +13,7 @@
 struct publish {
     struct db *control;
     struct audience *audience;
+    struct enrich *enrich; /* NULL where the campaign asks no service */
     struct publisher *publisher;
     struct run_row *row;
     uint32_t chunk_size;

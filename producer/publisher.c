@@ -214,6 +214,12 @@ struct err publisher_poll(struct publisher *p)
     return mark_queued(p);
 }
 
+struct err publisher_tend(struct publisher *p)
+{
+    TRY(publisher_poll(p));
+    return look_at_control(p, clock_boot_us());
+}
+
 struct err publisher_settle(struct publisher *p)
 {
     while (p->n_flights) TRY(wait_a_little(p));

@@ -56,6 +56,10 @@ struct err publisher_put(struct publisher *p, uint32_t chunk, uint32_t attempt, 
 /* publisher_poll: takes the confirms that are there and marks their chunks queued. */
 struct err publisher_poll(struct publisher *p) MUST_CHECK;
 
+/* publisher_tend: the same, for whoever waits for something else: once every while it looks whether
+ * the run was cancelled; ERR_STATE then. */
+struct err publisher_tend(struct publisher *p) MUST_CHECK;
+
 /* publisher_settle: the same, and waits until no message is on its way; errors as publisher_put. */
 struct err publisher_settle(struct publisher *p) MUST_CHECK;
 

@@ -10,6 +10,7 @@
 
 #include "common/id_set.h"
 #include "common/log.h"
+#include "producer/feed.h"
 #include "producer/run_row.h"
 #include "producer/stop.h"
 
@@ -65,31 +66,85 @@ static struct err find_lost(const struct republish *r, enum republish_which whic
     return err_none();
 }
 
-static struct err read_range(const struct republish *r, const struct lost_chunk *c)
+/* ---- its rows, as they are today */
+
+struct rows {
+    struct audience *audience;
+    struct enrich_stream *stream; /* NULL: as the audience has them */
+    struct publisher *publisher;
+};
+
+static struct err fill_stream(struct rows *rows, const struct id_set *only)
+{
+    const struct db_cell *row;
+    unsigned id = audience_columns(rows->audience)->id;
+    for (;;) {
+        TRY(audience_row(rows->audience, &row));
+        if (!row) break;
+        if (!only || id_set_has(only, row[id].text, row[id].len)) enrich_add(rows->stream, row);
+    }
+    enrich_end(rows->stream);
+    return err_none();
+}
+
+/* Begins to read the chunk's range; a service is asked for all of it, or only for some ids. */
+static struct err open_rows(const struct republish *r, const struct lost_chunk *c,
+                            const struct id_set *only, struct rows *rows)
 {
     struct audience_range range = {c->has_before ? c->before_id : NULL, c->first_id, c->last_id,
                                    c->recipients};
-    return audience_range(r->audience, &range);
+    *rows = (struct rows){r->audience, NULL, r->publisher};
+    TRY(audience_range(r->audience, &range));
+    if (!r->enrich) return err_none();
+    rows->stream = enrich_stream_new(r->enrich, audience_columns(r->audience));
+    struct err e = fill_stream(rows, only);
+    if (e.code) enrich_stream_free(rows->stream);
+    return e;
+}
+
+static void close_rows(struct rows *rows)
+{
+    enrich_stream_free(rows->stream);
+}
+
+/* *row is NULL after the last. */
+static struct err next_row(const struct rows *rows, const struct db_cell **row,
+                           const struct contact **contact)
+{
+    *contact = NULL;
+    if (!rows->stream) return audience_row(rows->audience, row);
+    TRY(feed_await(rows->stream, rows->publisher));
+    if (!enrich_next(rows->stream, row, contact)) *row = NULL;
+    return err_none();
 }
 
 /* ---- attempt 1 */
 
-static struct err write_range(const struct republish *r, const struct lost_chunk *c,
-                              struct buf *body, uint64_t *digest)
+static struct err write_rows(const struct republish *r, const struct rows *rows, struct buf *body,
+                             uint64_t *digest)
 {
     const struct recipient_columns *columns = audience_columns(r->audience);
     const struct db_cell *row;
-    *digest = chunk_digest_start();
-    TRY(read_range(r, c));
-    chunk_write_start(body, r->publisher->run, c->no, c->attempt);
+    const struct contact *contact;
     for (uint32_t position = 0;; position++) {
-        TRY(audience_row(r->audience, &row));
-        if (!row) break;
-        recipient_write(body, position, columns, row);
+        TRY(next_row(rows, &row, &contact));
+        if (!row) return err_none();
+        recipient_write(body, position, columns, row, contact);
         *digest = chunk_digest_add(*digest, row[columns->id].text, row[columns->id].len);
     }
+}
+
+static struct err write_range(const struct republish *r, const struct lost_chunk *c,
+                              struct buf *body, uint64_t *digest)
+{
+    struct rows rows;
+    *digest = chunk_digest_start();
+    TRY(open_rows(r, c, NULL, &rows));
+    chunk_write_start(body, r->publisher->run, c->no, c->attempt);
+    struct err e = write_rows(r, &rows, body, digest);
+    close_rows(&rows);
     chunk_write_end(body, *digest);
-    return buf_check(body, "the message of a chunk whose range of ids has grown");
+    return e.code ? e : buf_check(body, "the message of a chunk whose range of ids has grown");
 }
 
 /* ---- later attempts */
@@ -114,7 +169,8 @@ static void collect_ids(struct db_result *deferred, struct id_set *ids)
 /* Writes the deferred ones up to the row's (NULL: all the rest). One who has left the audience is
  * in the message all the same, as failed: nobody is lost. */
 static struct err write_up_to(const struct republish *r, const struct db_cell *row,
-                              struct db_result *deferred, struct buf *body)
+                              const struct contact *contact, struct db_result *deferred,
+                              struct buf *body)
 {
     const struct recipient_columns *columns = audience_columns(r->audience);
     while (db_next(deferred)) {
@@ -122,7 +178,7 @@ static struct err write_up_to(const struct republish *r, const struct db_cell *r
         uint32_t position = (uint32_t)db_u64(deferred, 0);
         if (row && row[columns->id].len == id.len &&
             memcmp(row[columns->id].text, id.text, id.len) == 0) {
-            recipient_write(body, position, columns, row);
+            recipient_write(body, position, columns, row, contact);
             return err_none();
         }
         recipient_write_failed(body, position, id, db_cell(deferred, 2),
@@ -133,15 +189,16 @@ static struct err write_up_to(const struct republish *r, const struct db_cell *r
 }
 
 /* Both the range and the deferred are in the order of the audience: walks them side by side. */
-static struct err merge(const struct republish *r, const struct id_set *ids,
-                        struct db_result *deferred, struct buf *body)
+static struct err merge(const struct republish *r, const struct rows *rows,
+                        const struct id_set *ids, struct db_result *deferred, struct buf *body)
 {
     unsigned id = audience_columns(r->audience)->id;
     const struct db_cell *row;
+    const struct contact *contact;
     do {
-        TRY(audience_row(r->audience, &row));
+        TRY(next_row(rows, &row, &contact));
         if (!row || id_set_has(ids, row[id].text, row[id].len))
-            TRY(write_up_to(r, row, deferred, body));
+            TRY(write_up_to(r, row, contact, deferred, body));
     } while (row);
     return err_none();
 }
@@ -150,6 +207,7 @@ static struct err write_deferred(const struct republish *r, const struct lost_ch
                                  struct buf *body)
 {
     struct id_set ids;
+    struct rows rows;
     struct db_result *deferred = NULL;
     id_set_init(&ids);
     struct err e = read_deferred(r, c, &deferred);
@@ -158,11 +216,12 @@ static struct err write_deferred(const struct republish *r, const struct lost_ch
         db_result_free(deferred);
         e = read_deferred(r, c, &deferred);
     }
-    if (!e.code) e = read_range(r, c);
+    if (!e.code) e = open_rows(r, c, &ids, &rows);
     if (!e.code) {
         chunk_write_start(body, r->publisher->run, c->no, c->attempt);
-        e = merge(r, &ids, deferred, body);
+        e = merge(r, &rows, &ids, deferred, body);
         chunk_write_end(body, c->digest);
+        close_rows(&rows);
     }
     if (!e.code) e = buf_check(body, "the message of a chunk's deferred recipients");
     db_result_free(deferred);

@@ -8,12 +8,14 @@
 #include "common/audience.h"
 #include "common/chunk.h"
 #include "common/db.h"
+#include "common/enrich.h"
 #include "producer/publisher.h"
 
 /* All borrowed. */
 struct republish {
     struct db *control;
     struct audience *audience; /* its place is lost: seek */
+    struct enrich *enrich;     /* NULL where the campaign asks no service */
     struct publisher *publisher;
 };
 

@@ -12,6 +12,7 @@
 #include "common/log.h"
 #include "common/schema.h"
 #include "common/start.h"
+#include "producer/feed.h"
 #include "producer/publish.h"
 #include "producer/run_row.h"
 #include "producer/stop.h"
@@ -23,6 +24,7 @@ struct run {
     struct campaign campaign;
     struct db *control;
     struct audience *audience;
+    struct enrich *enrich;
     struct publisher publisher;
     struct run_row row;
     bool created, locked;
@@ -130,8 +132,9 @@ static struct err create_row(struct run *run)
 
 static struct err publish(struct run *run, struct buf *out)
 {
-    struct publish p = {run->control, run->audience, &run->publisher, &run->row,
-                        (uint32_t)run->campaign.audience.chunk_size};
+    struct publish p = {run->control, run->audience,
+                        run->enrich,  &run->publisher,
+                        &run->row,    (uint32_t)run->campaign.audience.chunk_size};
     run->publisher.run = run->row.id;
     stop_listen();
     struct err e = publish_run(&p);
@@ -163,6 +166,7 @@ static struct err steps(struct run *run, struct buf *out)
     if (!run->locked) return err_none();
     if (is_over(run, out)) return err_none();
     if (!run->publisher.broker) TRY(open_publisher(run, &run->row.content));
+    TRY(feed_open(&run->campaign, run->control, run->row.scheduled_s, &run->enrich));
     return publish(run, out);
 }
 
@@ -172,6 +176,7 @@ struct err run_campaign(const struct run_request *request, struct buf *out)
     run->request = request;
     struct err e = steps(run, out);
     publisher_close(&run->publisher);
+    enrich_free(run->enrich);
     audience_close(run->audience);
     db_close(run->control);
     run_row_fini(&run->row);

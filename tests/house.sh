@@ -115,6 +115,10 @@ except common/html_text.c
 report "only common/html_text.c includes libxml2" \
     includes '([^>"]*/)?libxml/[^>"]*' "${files[@]}"
 sources "${parts[@]}"
+except common/http_client.c 'consumer/curl*' 'consumer/transport*' consumer/main.c
+report "only common/http_client.c, consumer/curl*, transport* and main.c include curl.h" \
+    includes '([^>"]*/)?curl\.h' "${files[@]}"
+sources "${parts[@]}"
 except '*/json*' '*/chunk*'
 report "only files named json* or chunk* include cJSON.h" \
     includes '([^>"]*/)?cJSON\.h' "${files[@]}"

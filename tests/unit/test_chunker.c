@@ -30,7 +30,7 @@ static void add_row(struct chunker *c, const char *id, const char *email, const 
 {
     const struct db_cell row[N_COLUMNS] = {text_cell(id), text_cell(email), text_cell(x),
                                            text_cell("[1]")};
-    chunker_add(c, row);
+    chunker_add(c, row, NULL);
 }
 
 static void add_number(struct chunker *c, unsigned number, const char *x)
@@ -137,7 +137,7 @@ static struct chunk_recipient one(const struct recipient_columns *shape, const s
     struct buf body;
     buf_init(&body, CHUNK_BODY_MAX);
     chunk_write_start(&body, 1, 0, 1);
-    bool usable = recipient_write(&body, 0, shape, row);
+    bool usable = recipient_write(&body, 0, shape, row, NULL);
     chunk_write_end(&body, 0);
     assert_false(body.too_big);
     struct err e = chunk_decode(body.data, body.len, m);

@@ -79,6 +79,12 @@ bool broker_has_buffered(const struct broker *b);
 struct err broker_declare_lane(struct broker *b, const char *lane, const int *delays_s,
                                int n_delays, int delivery_limit) MUST_CHECK;
 
+/* broker_subscribe: the same without delays, and the queue mailflock.<lane> also gets what is
+ * published to a topic exchange with one of these routing keys. The exchange is somebody else's; it
+ * is made, durable, where there is none. */
+struct err broker_subscribe(struct broker *b, const char *lane, int delivery_limit,
+                            const char *exchange, const char *const *keys, int n_keys) MUST_CHECK;
+
 /* broker_delay_key: the routing key of a declared delay queue into out; returns out. A message
  * published with it comes back with the routing key <lane> after that time. */
 const char *broker_delay_key(char out[BROKER_KEY_SIZE], const char *lane, int delay_s);

@@ -49,12 +49,23 @@ static void add_dead_letters(struct arguments *a, const char *exchange)
     add_text(a, "x-overflow", "reject-publish");
 }
 
-static struct err declare_exchange(struct broker *b, const char *name)
+static struct err declare_exchange(struct broker *b, const char *name, const char *type,
+                                   bool passive)
 {
     char doing[ERR_TEXT_MAX];
     snprintf(doing, sizeof doing, "exchange %s", name);
-    amqp_exchange_declare(b->conn, CHANNEL_SIDE, amqp_cstring_bytes(name),
-                          amqp_cstring_bytes("direct"), 0, 1, 0, 0, amqp_empty_table);
+    amqp_exchange_declare(b->conn, CHANNEL_SIDE, amqp_cstring_bytes(name), amqp_cstring_bytes(type),
+                          passive, 1, 0, 0, amqp_empty_table);
+    return broker_rpc_check(b, CHANNEL_SIDE, doing);
+}
+
+static struct err bind_queue(struct broker *b, const char *name, const char *exchange,
+                             const char *routing_key)
+{
+    char doing[ERR_TEXT_MAX];
+    snprintf(doing, sizeof doing, "binding queue %s to exchange %s", name, exchange);
+    amqp_queue_bind(b->conn, CHANNEL_SIDE, amqp_cstring_bytes(name), amqp_cstring_bytes(exchange),
+                    amqp_cstring_bytes(routing_key), amqp_empty_table);
     return broker_rpc_check(b, CHANNEL_SIDE, doing);
 }
 
@@ -72,10 +83,7 @@ static struct err declare_queue(struct broker *b, const char *name, struct argum
                         "and delete it: %.300s",
                         name, e.text);
     if (e.code) return e;
-    snprintf(doing, sizeof doing, "binding queue %s to exchange %s", name, exchange);
-    amqp_queue_bind(b->conn, CHANNEL_SIDE, amqp_cstring_bytes(name), amqp_cstring_bytes(exchange),
-                    amqp_cstring_bytes(routing_key), amqp_empty_table);
-    return broker_rpc_check(b, CHANNEL_SIDE, doing);
+    return bind_queue(b, name, exchange, routing_key);
 }
 
 const char *broker_delay_key(char out[BROKER_KEY_SIZE], const char *lane, int delay_s)
@@ -99,8 +107,8 @@ static struct err declare_delay(struct broker *b, const char *lane, int delay_s)
 static struct err declare_all(struct broker *b, const char *lane, const int *delays_s, int n_delays,
                               int delivery_limit)
 {
-    TRY(declare_exchange(b, BROKER_EXCHANGE));
-    TRY(declare_exchange(b, BROKER_EXCHANGE_DEAD));
+    TRY(declare_exchange(b, BROKER_EXCHANGE, "direct", false));
+    TRY(declare_exchange(b, BROKER_EXCHANGE_DEAD, "direct", false));
 
     struct arguments dead = quorum_arguments();
     add_number(&dead, "x-delivery-limit", DEAD_DELIVERY_LIMIT);
@@ -170,6 +178,38 @@ struct err broker_declare_lane(struct broker *b, const char *lane, const int *de
                         delivery_limit);
     TRY(side_open(b));
     return side_close(b, declare_all(b, lane, delays_s, n_delays, delivery_limit));
+}
+
+/* Whoever owns the exchange may have made it with arguments of which we know nothing. */
+static struct err find_exchange(struct broker *b, const char *exchange)
+{
+    TRY(side_open(b));
+    struct err e = side_close(b, declare_exchange(b, exchange, "topic", true));
+    if (e.native != AMQP_NOT_FOUND) return e;
+    TRY(side_open(b));
+    return side_close(b, declare_exchange(b, exchange, "topic", false));
+}
+
+/* What the broker gives up of these messages keeps its routing key, and must not get lost. */
+static struct err bind_keys(struct broker *b, const char *queue, const char *exchange,
+                            const char *const *keys, int n_keys)
+{
+    for (int i = 0; i < n_keys; i++) {
+        TRY(bind_queue(b, BROKER_EXCHANGE ".dead", BROKER_EXCHANGE_DEAD, keys[i]));
+        TRY(bind_queue(b, queue, exchange, keys[i]));
+    }
+    return err_none();
+}
+
+struct err broker_subscribe(struct broker *b, const char *lane, int delivery_limit,
+                            const char *exchange, const char *const *keys, int n_keys)
+{
+    char queue[BROKER_KEY_SIZE];
+    TRY(broker_declare_lane(b, lane, NULL, 0, delivery_limit));
+    TRY(find_exchange(b, exchange));
+    snprintf(queue, sizeof queue, "%s.%s", BROKER_EXCHANGE, lane);
+    TRY(side_open(b));
+    return side_close(b, bind_keys(b, queue, exchange, keys, n_keys));
 }
 
 struct err broker_queue_counts(struct broker *b, const char *queue, uint32_t *ready,

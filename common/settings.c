@@ -162,6 +162,14 @@ static const struct conf_key keys[] = {
      "How long a worker told to stop waits for replies on the way."},
     {"worker.listen", CONF_TEXT, 0, AT(worker.listen), "", 0, 255, NULL, NULL,
      "`host:port` where metrics and health are served; empty: nowhere."},
+    {"contacts.exchange", CONF_TEXT, 0, AT(contacts.exchange), "", 0, 127, NULL, NULL,
+     "The topic exchange from which `mailflock-consumer --contacts` takes events about contacts: "
+     "see "
+     "[enrichment.md](enrichment.md)."},
+    {"contacts.cache", CONF_TEXT, 0, AT(contacts.cache), "contacts", 1, 64, NULL, NULL,
+     "The cache that they keep fresh: the name that campaigns give as `enrich.cache`."},
+    {"contacts.keep", CONF_DURATION, 0, AT(contacts.keep_ms), "90d", HOUR, 3660LL * 24 * HOUR, NULL,
+     NULL, "Contacts of which nothing was heard for so long are deleted, from all caches."},
     {"campaigns_dir", CONF_TEXT, 0, AT(campaigns_dir), "campaigns", 1, 2048, NULL, NULL,
      "Where campaigns are; relative to the directory of this file."},
     {"templates_dir", CONF_TEXT, 0, AT(templates_dir), "templates", 1, 2048, NULL, NULL,
@@ -241,6 +249,11 @@ static struct err check_transport(const char *file, struct settings_transport *t
     return err_none();
 }
 
+static bool cache_name_valid(const char *name)
+{
+    return strspn(name, "abcdefghijklmnopqrstuvwxyz0123456789-") == strlen(name);
+}
+
 static struct err check(const char *file, struct settings *s)
 {
     if (s->broker.heartbeat_ms % SECOND)
@@ -249,6 +262,9 @@ static struct err check(const char *file, struct settings *s)
         return conf_error(file, &table, "worker.listen",
                           "must be host:port, such as 127.0.0.1:9180, not '%.80s'",
                           s->worker.listen);
+    if (!cache_name_valid(s->contacts.cache))
+        return conf_error(file, &table, "contacts.cache",
+                          "must be lower-case letters, digits and hyphens");
     struct settings_transport *transports = s->transports.items;
     for (size_t i = 0; i < s->transports.count; i++) TRY(check_transport(file, &transports[i]));
     return err_none();

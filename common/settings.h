@@ -64,6 +64,13 @@ struct settings_transport {
     int64_t connect_timeout_ms, reply_timeout_ms, final_reply_timeout_ms;
 };
 
+/* Events about contacts, for mailflock-consumer --contacts. */
+struct settings_contacts {
+    char *exchange; /* a topic exchange; "" = there are no events */
+    char *cache;    /* the name under which campaigns look contacts up: enrich.cache */
+    int64_t keep_ms;
+};
+
 struct settings {
     struct settings_broker broker;
     struct settings_database database; /* the ledger's */
@@ -74,6 +81,7 @@ struct settings {
         int format; /* enum settings_log_format */
     } log;
     struct settings_worker worker;
+    struct settings_contacts contacts;
     char *campaigns_dir,
         *templates_dir;            /* relative ones are resolved against the file's directory */
     struct conf_groups transports; /* of struct settings_transport */

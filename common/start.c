@@ -107,3 +107,10 @@ struct err start_lane(const struct settings *settings, struct broker *broker, co
     return n_delays ? broker_declare_lane(broker, lane, delays_s, n_delays, START_DELIVERY_LIMIT)
                     : err_none();
 }
+
+struct err start_contacts(const struct settings *settings, struct broker *broker)
+{
+    static const char *const KEYS[] = {START_CONTACT_UPDATED, START_CONTACT_DELETED};
+    return broker_subscribe(broker, START_CONTACTS_LANE, START_DELIVERY_LIMIT,
+                            settings->contacts.exchange, KEYS, sizeof KEYS / sizeof *KEYS);
+}

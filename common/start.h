@@ -31,6 +31,14 @@ enum { START_DELIVERY_LIMIT = 1000 };
  * releases (1 s), waiting (15 s) and a foreign lease need. Idempotent. */
 struct err start_lane(const struct settings *settings, struct broker *broker, const char *lane,
                       const int *delays_s, int n_delays) MUST_CHECK;
+/* The queue mailflock.contacts, and the routing keys of the events that go there. */
+#define START_CONTACTS_LANE   "contacts"
+#define START_CONTACT_UPDATED "contact.updated"
+#define START_CONTACT_DELETED "contact.deleted"
+
+/* start_contacts: declares the queue and binds it to the exchange of the settings. Idempotent. */
+struct err start_contacts(const struct settings *settings, struct broker *broker) MUST_CHECK;
+
 /* start_lease_s: the lease in whole seconds, rounded up: the delay queue for a held chunk. */
 int start_lease_s(const struct settings *settings);
 

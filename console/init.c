@@ -104,6 +104,7 @@ static struct err collect_delays(const struct settings *settings, int delays_s[B
 static struct err init_broker(struct console *c)
 {
     struct broker *broker;
+    const char *exchange = c->settings.contacts.exchange;
     int delays_s[BROKER_DELAYS_MAX], count = 0;
     struct broker_config config = start_broker_config(&c->settings, "mailflock init");
     TRY(collect_delays(&c->settings, delays_s, &count));
@@ -111,11 +112,13 @@ static struct err init_broker(struct console *c)
     struct err e = err_none();
     for (int i = 0; i < N_LANES && !e.code; i++)
         e = start_lane(&c->settings, broker, LANES[i], delays_s, count);
+    if (!e.code && *exchange) e = start_contacts(&c->settings, broker);
     broker_close(broker);
     if (e.code) return e;
     printf("broker: lanes");
     for (int i = 0; i < N_LANES; i++) printf(" %s", LANES[i]);
     puts(" ready");
+    if (*exchange) printf("broker: events of exchange %s ready\n", exchange);
     return err_none();
 }
 

@@ -13,16 +13,18 @@
 #include "common/log.h"
 #include "common/schema.h"
 #include "common/start.h"
+#include "consumer/contacts.h"
 #include "consumer/intake.h"
 #include "consumer/ledger.h"
 #include "consumer/metrics.h"
 #include "consumer/sender.h"
 
 static const char USAGE[] =
-    "usage: mailflock-consumer [-c FILE] [-t] [-V] [-h] [--help-config]\n"
+    "usage: mailflock-consumer [-c FILE] [--contacts] [-t] [-V] [-h] [--help-config]\n"
     "Takes chunks from RabbitMQ, sends their mails, records every outcome. SIGTERM finishes what\n"
     "is in flight and gives the rest back.\n"
     "  -c FILE        settings (config/mailflock.cfg)\n"
+    "  --contacts     send nothing; keep the contact cache fresh from events\n"
     "  -t             check the settings and exit\n"
     "  --help-config  every setting with its default\n";
 
@@ -121,16 +123,27 @@ static int run(const struct settings *settings)
     return EXIT_SUCCESS;
 }
 
+static int run_contacts(const struct settings *settings)
+{
+    int signals = block_signals();
+    struct err e = contacts_run(settings, signals);
+    close(signals);
+    return e.code ? complain(&e) : EXIT_SUCCESS;
+}
+
 int main(int argc, char **argv)
 {
-    static const struct option LONG[] = {{"help-config", no_argument, NULL, 'H'}, {0}};
+    static const struct option LONG[] = {
+        {"help-config", no_argument, NULL, 'H'}, {"contacts", no_argument, NULL, 'C'}, {0}};
     const char *file = "config/mailflock.cfg";
-    bool check_only = false;
+    bool check_only = false, contacts = false;
     for (int c; (c = getopt_long(argc, argv, "c:tVh", LONG, NULL)) != -1;) {
         if (c == 'c')
             file = optarg;
         else if (c == 't')
             check_only = true;
+        else if (c == 'C')
+            contacts = true;
         else if (c == 'V')
             return puts("mailflock-consumer " MAILFLOCK_VERSION), EXIT_SUCCESS;
         else if (c == 'h')
@@ -152,7 +165,7 @@ int main(int argc, char **argv)
     }
     mallopt(M_ARENA_MAX, 2);
     curl_global_init(CURL_GLOBAL_DEFAULT);
-    int status = run(&settings);
+    int status = contacts ? run_contacts(&settings) : run(&settings);
     curl_global_cleanup();
     settings_free(&settings);
     return status;

@@ -36,6 +36,7 @@ int command_cancel(struct console *c, int argc, char **argv);
 int command_failures(struct console *c, int argc, char **argv);
 int command_unknown(struct console *c, int argc, char **argv);
 int command_retry(struct console *c, int argc, char **argv);
+int command_skip(struct console *c, int argc, char **argv);
 int command_dead(struct console *c, int argc, char **argv);
 int command_check(struct console *c, int argc, char **argv);
 int command_preview(struct console *c, int argc, char **argv);

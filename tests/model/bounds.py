@@ -28,6 +28,7 @@ SMALL = [
     chunk(limit=2, crash=2, requeue=1, bury=1),
     chunk(attempts=1, refuse=1, retry=1, suppress=1, crash=1),
     chunk(rewind=1, refuse=1),
+    chunk(start="planned", audience=1, lose=1, due=1, crash=1, skip=1),
     chunk(**resend(crash=1, expire=1, refuse=1)),
     chunk(**resend(crash=1, unsure=1, late=1)),
     chunk(**resend(stop=1, crash=1, cancel=1)),

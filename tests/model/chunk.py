@@ -11,7 +11,7 @@ from chunk_state import (
 # is judged without them.
 EVENTS = ("crash", "expire", "unsure", "late", "channel", "double", "unconfirmed", "drop", "refuse", "stop",
           "pause", "cancel", "resend", "retry", "mark", "requeue", "bury", "lose", "due", "audience",
-          "returned", "suppress", "rewind")
+          "returned", "suppress", "rewind", "skip")
 
 # The rules that can be switched off, one by one. rules.py says what comes of it.
 SWITCHES = (
@@ -23,7 +23,7 @@ SWITCHES = (
     "C11.limit", "C11.reset", "C11.unknown", "C11.dead", "C12.maybe",
     "C13.raise", "C13.known", "C13.attempt", "C13.digest",
     "P3.returned", "P4.queued", "P5.outbox", "P6.overdue",
-    "O1.leased", "O1.between", "O1.all", "O1.token")
+    "O1.leased", "O1.between", "O1.all", "O1.token", "O3.doubt", "O3.leased")
 
 SAME_MESSAGES_MAX = 2  # a third copy of a message adds nothing that two workers could notice
 COUNT_MAX = 4

@@ -379,6 +379,18 @@ def bury(row, letter):
     return count_again(row, rows)._replace(state=DONE, held=0, live=0, seq=row.seq + 1)
 
 
+def skip(m, row):
+    """mailflock skip: what is left of a chunk is given up, whoever it was."""
+    rows = list(row.rows)
+    for p, r in enumerate(rows):
+        if r and delivery_status(r) != DEFERRED:
+            continue
+        handed_over = p < row.started and (not r or delivery_attempt(r) < row.attempt)
+        doubt = (delivery_maybe(r) or handed_over) and m.on["O3.doubt"]
+        rows[p] = delivery(UNKNOWN if doubt else SKIPPED, int(bool(doubt)), max(0, row.digest - 1), row.attempt)
+    return count_again(row, rows)._replace(state=DONE, held=0, live=0, seq=row.seq + 1)
+
+
 def mark_sent(m, row):
     """The operator settles the unknown ones as sent."""
     rows = [delivery(SENT, delivery_maybe(r), delivery_reading(r), delivery_attempt(r))

@@ -166,6 +166,10 @@ def operator(m, state, out):
         mark(m, state, out)
     if row.control != CANCELLED and (not row.live or not m.on["O1.leased"]):
         resend(m, state, out)
+    if row.state != DONE and m.can(state, "skip") and (not row.live or not m.on["O3.leased"]):
+        workers, ghost, late = chunk_worker.token_replaced(m, state)
+        m.step(out, "the operator gives the chunk up", state, row=ledger.skip(m, row), workers=workers,
+               ghost=ghost, straggler=late, budget=m.spend(state, "skip"))
     for letter in state.dead:
         settle_letter(m, state, letter, out)
 

@@ -118,6 +118,8 @@ CASES = [
          dict(window=2, resend=1, drop=1, refuse=1)),
     Case("O1.token", "marking as sent leaves a lost worker's token in the row", "wrong", 18,
          dict(n=3, mark=1, drop=1, expire=1, unsure=1)),
+    Case("O3.leased", "a chunk in a worker's hands is given up", "unknown", 5, dict(skip=1)),
+    Case("O3.doubt", "what is given up counts as never sent", "wrong", 9, dict(skip=1, crash=1)),
     Case("O2.columns", "publishing and control are one column", "resurrected", 13, dict(cancel=1),
          ProducerModel),
 ]

@@ -7,6 +7,7 @@ declare -A DEMO_CAMPAIGNS=(
     [welcome]=10000
     [newsletter]=100000
     [personal-newsletter]=10000
+    [unread-chat]=3000
 )
 DEMO_RECIPIENTS_MAX=10000000
 DEMO_CONSUMERS_MAX=32
@@ -23,6 +24,8 @@ count, and shows the first mail as it arrived. Leaves the services up.
   welcome              10,000    the default: a short letter with a name in it
   newsletter           100,000   a Markdown file, in a layout
   personal-newsletter  10,000    language and preferences, a JSON column, decide what is in it
+  unread-chat          3,000     to whom chat messages wait; addresses from an HTTP service, and a relay
+                                 that takes 50 ms to answer
 TEXT
 }
 
@@ -166,7 +169,7 @@ demo_build() { with_lock build demo_build_programs; }
 
 demo_build_programs() {
     build_into build mailflock-consumer
-    cmake --build "$STATE/build" -j "$(nproc)" --target mailflock-producer mailflock
+    cmake --build "$STATE/build" -j "$(nproc)" --target mailflock-producer mailflock fakesmtp
 }
 
 demo_build_doing() {

@@ -26,6 +26,7 @@ cmd_test() {
 }
 
 test_all() {
+    local campaign
     check "shell scripts (shellcheck)" check_shell
     check "formatting (clang-format)" check_format
     check "house rules (tests/house.sh)" "$ROOT/tests/house.sh"
@@ -40,7 +41,9 @@ test_all() {
     check "unit tests" unit_tests build
     check "system tests and the rest" system_tests build
     check "unit tests under sanitizers" unit_tests build-asan
-    check "demo" "$ROOT/dev" demo --recipients 2000
+    for campaign in "${!DEMO_CAMPAIGNS[@]}"; do
+        check "demo: $campaign" "$ROOT/dev" demo --campaign "$campaign" --recipients 1000
+    done
 }
 
 # test_tsan: the consumer's system tests with ThreadSanitizer watching it; one short one is among

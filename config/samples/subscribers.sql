@@ -1,6 +1,7 @@
--- Sample data of the campaigns welcome, newsletter and personal-newsletter: active subscribers @first
--- to @last, and for every twentieth of them one who has left. Needs MariaDB, for its tables of numbers.
--- By hand, in a database of your own:  SET @first = 1, @last = 1000; SOURCE config/samples/subscribers.sql
+-- Sample data of the campaigns welcome, newsletter and personal-newsletter: active subscribers
+-- @first to @last, and for every twentieth of them one who has left. Needs MariaDB, for its tables of
+-- numbers. By hand, in a database of your own:
+-- SET @first = 1, @last = 1000; SOURCE config/samples/subscribers.sql
 
 CREATE TABLE IF NOT EXISTS subscriber (
   id BIGINT UNSIGNED NOT NULL PRIMARY KEY,
@@ -45,7 +46,8 @@ SELECT seq, CONCAT('user', seq, '@example.net'),
                '[{"title": "된장 한 숟가락의 역사", "minutes": 8}]',
                '[{"title": "물때표를 읽는 사람들", "minutes": 12}]',
                '[]',
-               '[{"title": "A bridge for one", "minutes": 4}, {"title": "Salt & patience", "minutes": 7}]',
+               '[{"title": "A bridge for one", "minutes": 4},
+                 {"title": "Salt & patience", "minutes": 7}]',
                '[{"title": "Letters from the night train", "minutes": 9}]',
                '[{"title": "What the tide knows", "minutes": 12}]'), '$')))
 FROM seq_1_to_10000000 WHERE seq BETWEEN @first AND @last;

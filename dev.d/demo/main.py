@@ -3,9 +3,9 @@ goes out, is watched, counted and shown. Called by dev.d/demo.sh, which has chec
 and read .dev/env: main.py CAMPAIGN RECIPIENTS CONSUMERS.
 
 It works in a database and a virtual host of its own, made anew each time, with the configuration,
-campaign, templates and sample data of config/. Relays are private instances of Postfix's smtp-sink:
-one that keeps what it gets, for a first mail that is shown at the end, then one that only counts,
-and whose count is held against the ledger.
+campaign, templates and sample data of config/. A first mail goes to Postfix's smtp-sink, which
+keeps it to be shown at the end. Then comes a relay that only counts, and whose count is held
+against the ledger. What differs from campaign to campaign is in campaigns.py.
 """
 
 import contextlib
@@ -81,9 +81,10 @@ class Demo:
 
     # -- programs
 
-    def start_sink(self, name, consumers, keep=False):
+    def start_server(self, kind, name, *args):
+        """kind(*args, directory, log), as the classes of programs.py have it."""
         log = os.path.join(self.log, f"demo-{name}.log")
-        self.programs.append(Sink(os.path.join(self.dir, name), log, consumers, keep))
+        self.programs.append(kind(*args, os.path.join(self.dir, name), log))
         return self.programs[-1]
 
     def start(self, program, name, *args, **more):
@@ -94,6 +95,7 @@ class Demo:
 
     def start_consumer(self, name, sink):
         return self.start("mailflock-consumer", name, MAILFLOCK_WORKER_NAME=f"demo-{name}",
+                          MAILFLOCK_WORKER_LANE=self.campaign.lane,
                           MAILFLOCK_TRANSPORTS_RELAY_URL=sink.url)
 
     def mailflock(self, *args, check=True):
@@ -147,7 +149,7 @@ class Demo:
     def send_first(self):
         """A run for one recipient, to a sink that keeps the mail."""
         self.sample.load(1, 1)
-        sink = self.start_sink("first-sink", 1, keep=True)
+        sink = self.start_server(Sink, "first-sink", 1, True)
         consumer = self.start_consumer("first-consumer", sink)
         minute_ago = datetime.datetime.now(datetime.timezone.utc) - datetime.timedelta(minutes=1)
         self.start("mailflock-producer", "first-producer", "run", self.campaign.name,
@@ -170,12 +172,12 @@ class Demo:
                 f"{self.campaign.left_out}")
 
     def start_consumers(self):
-        self.sink = self.start_sink("sink", self.n_consumers)
+        self.sink = self.campaign.start_relay(self)
         for number in range(1, self.n_consumers + 1):
             self.consumers.append(self.start_consumer(f"consumer{number}", self.sink))
         self.wait(lambda: all(c.said('msg="ready"') for c in self.consumers), READY_S,
                   "the consumers to be ready")
-        return f"{self.n_consumers} ready; the relay is smtp-sink, on port {self.sink.port}"
+        return f"{self.n_consumers} ready; the relay is {self.sink.what}"
 
     def send(self):
         """The campaign, watched to its end."""
@@ -247,7 +249,7 @@ class Demo:
         if self.counts["pending"]:
             wrong.append(f"{self.counts['pending']:,} recipients are still pending")
         if self.sink.count() != self.counts["sent"]:
-            wrong.append(f"the ledger says {self.counts['sent']:,} sent, but smtp-sink counted "
+            wrong.append(f"the ledger says {self.counts['sent']:,} sent, but the relay counted "
                          f"{self.sink.count():,}")
         return wrong
 
@@ -279,10 +281,18 @@ class Demo:
             most = max(self.consumers, key=Program.peak_kib)
             row("consumers", mebibytes(most),
                 f"memory at its peak: the most of {len(self.consumers)}")
-        row("smtp-sink", f"{self.sink.count():,}", "mails accepted, by its own count")
+        row(self.sink.name, f"{self.sink.count():,}", "mails accepted, by its own count")
+        self.campaign.rows(row)
         if not wrong:
             row("left out", f"{self.left_out:,}", f"who {self.campaign.left_out} got nothing")
             row("audit", "balanced", "one outcome for each, and every sum agrees")
+
+    def next_runs(self):
+        """When cron would have it sent, where it has a schedule: the next three times."""
+        fields = [line.split() for line in
+                  self.mailflock("schedule", "--next", 20).stdout.splitlines()[1:]]
+        return [f"{day} {local} {zone}" for _, day, local, zone, campaign in fields
+                if campaign == self.campaign.name][:3]
 
     def hints(self):
         say = self.screen.say
@@ -291,6 +301,8 @@ class Demo:
         say("              (user mailflock, password mailflock)")
         say(f"  MariaDB     ./dev sql {DATABASE} -e 'SELECT * FROM delivery LIMIT 5'")
         say(f"  logs        {os.path.relpath(self.log, self.root)}/demo-*.log")
+        for number, when in enumerate(self.next_runs()):
+            say(f"  {'' if number else 'due next':<12}{when}")
         say("  stop        ./dev down")
         say()
 
@@ -298,8 +310,9 @@ class Demo:
         """The whole; returns the exit status."""
         wrong = []
         try:
-            for name, scene in (("init", self.init), ("first mail", self.send_first),
-                                ("people", self.load), ("consumers", self.start_consumers)):
+            for name, scene in (("init", self.init), *self.campaign.scenes(self),
+                                ("first mail", self.send_first), ("people", self.load),
+                                ("consumers", self.start_consumers)):
                 self.screen.step(name, scene)
             self.send()
             wrong = self.settle()

@@ -94,7 +94,7 @@ class Sink(Program):
     """Postfix's smtp-sink. With -c it keeps a running count on its standard output; with keep it
     also appends every mail to a file, which costs it more time than all the rest."""
 
-    def __init__(self, directory, log, consumers, keep=False):
+    def __init__(self, consumers, keep, directory, log):
         os.mkdir(directory)
         self.out, self.mails = os.path.join(directory, "count"), os.path.join(directory, "mails")
         argv = ["smtp-sink", "-c", "-m", str(consumers * CONNECTIONS + 20)]
@@ -105,6 +105,7 @@ class Sink(Program):
             argv += ["-u", "postfix"]
             shutil.chown(directory, "postfix")
         self.port = free_port()
+        self.what = f"smtp-sink, on port {self.port}"
         super().__init__("smtp-sink", [*argv, f"127.0.0.1:{self.port}", "1000"],
                          log, out=self.out, cwd=directory)
         end = time.monotonic() + 10
@@ -136,3 +137,48 @@ class Sink(Program):
         """What it kept: its own lines about the envelope, then the mail as it arrived."""
         with open(self.mails, "rb") as mails:
             return mails.read()
+
+
+class Server(Program):
+    """One of tests/fakes, ready when it has printed port=N, with a record of one line for each mail
+    or call."""
+
+    def __init__(self, name, argv, directory, log):
+        os.mkdir(directory)
+        out, self.record = os.path.join(directory, "out"), os.path.join(directory, "record")
+        super().__init__(name, [*argv, "--record", self.record], log, out=out)
+        end = time.monotonic() + 10
+        while not (said := self.first_word(out)):
+            if self.code() is not None or time.monotonic() > end:
+                self.popen.kill()
+                raise OSError(self.obituary())
+            time.sleep(0.01)
+        self.port = int(said[1])
+
+    @property
+    def url(self):
+        return f"http://127.0.0.1:{self.port}"
+
+    @staticmethod
+    def first_word(out):
+        with open(out, encoding="utf-8") as text:
+            return re.match(r"port=(\d+)\n", text.read())
+
+    def lines(self):
+        with open(self.record, encoding="utf-8") as record:
+            return [line for line in record if line.endswith("\n")]
+
+
+class SlowRelay(Server):
+    """fakesmtp, which takes its time for each reply, as relays in other places do."""
+
+    def __init__(self, program, delay_ms, directory, log):
+        self.what = f"fakesmtp, which takes {delay_ms} ms"
+        super().__init__("fakesmtp", [program, "--delay-ms", str(delay_ms)], directory, log)
+
+    @property
+    def url(self):
+        return f"smtp://127.0.0.1:{self.port}"
+
+    def count(self):
+        return len(self.lines())

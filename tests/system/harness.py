@@ -500,8 +500,9 @@ class Stage:
         declared = self._declared(queue)
         return declared.message_count if declared else None
 
-    def consumers(self, queue="mailflock.bulk"):
-        declared = self._declared(queue)
+    def consumers(self, queue=None):
+        """Of a queue; without one, of the lane that our workers serve."""
+        declared = self._declared(queue or f"mailflock.{self.settings['worker']['lane']}")
         return declared.consumer_count if declared else 0
 
     def delete_queue(self, queue):

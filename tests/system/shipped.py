@@ -108,8 +108,9 @@ class Mail:
         (self.to,) = kept["to"]
         self.message = email.message_from_string(kept["content"], policy=email.policy.default)
         self.subject = self.message["Subject"]
-        self.text = self.message.get_body(("plain",)).get_content()
-        self.page = Page(self.message.get_body(("html",)).get_content())
+        self.text, page = (self.message.get_body((kind,)).get_content().replace("\r\n", "\n")
+                           for kind in ("plain", "html"))
+        self.page = Page(page)
 
     def problems(self):
         """What a mail must not be, whatever is in it; an empty list is good."""

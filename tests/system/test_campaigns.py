@@ -1,11 +1,15 @@
 """Each campaign of config/campaigns, end to end with its own sample data: the right people, and for
 each of them the right mail. What a mail must hold is computed here, from the tables."""
 
+import contextlib
+import datetime
 import json
+import math
 import re
 import unittest
 
 import shipped
+from contact_fixture import ContactService
 from harness import ROOT
 from shipped import ShippedStage
 
@@ -29,7 +33,8 @@ class Newsletter(unittest.TestCase):
                 self.assertIn(f"{name}님, 안녕하세요", mail.text)
                 self.assertIn(f"{name}님, 안녕하세요", mail.page.text)
                 self.assertIn(f"https://example.com/meetups?id={number}", mail.page.links)
-                self.assertEqual(mail.page.links[-1], f"https://example.com/unsubscribe?id={number}")
+                self.assertEqual(mail.page.links[-1],
+                                 f"https://example.com/unsubscribe?id={number}")
                 texts.add(mail.text.replace(f"{name}님", "").replace(f"id={number}", ""))
                 pages.add(mail.page.text.replace(f"{name}님", ""))
             self.check(*texts, *pages, mail.page)  # the same for everybody but for that
@@ -114,6 +119,131 @@ class PersonalNewsletter(unittest.TestCase):
             self.assertIn(frozenset(), {topics for _, topics, *_ in kinds})
             self.assertEqual({(brief, saved) for *_, brief, saved in kinds},
                              {(a, b) for a in (False, True) for b in (False, True)})
+
+
+class UnreadChat(unittest.TestCase):
+    """Who has read everything gets nothing; addresses and names come from a service."""
+
+    BATCH, DELAY_S = 300, 0.2
+    SLACK_S = 0.05  # the service sees a call some time after it was sent, and not always the same
+
+    @contextlib.contextmanager
+    def stage(self, users):
+        settings = {"worker": {"lane": "fast"}, "transports": {"relay": {"connections": 20}}}
+        with ContactService() as service, ShippedStage(settings=settings) as stage:
+            stage.edit("unread-chat", ("http://contacts.example.com/contacts", service.url))
+            stage.load("chat.sql", users)
+            yield stage, service
+
+    def unread(self, stage):
+        """user -> (company, language, [(title, unread, latest)]), of those with anything unread."""
+        users = {}
+        for user, company, language, *room in stage.rows(
+                "SELECT u.id, u.company, u.language, r.title, r.last_no - m.read_no, r.last_text "
+                "FROM chat_room r JOIN chat_member m ON m.room_id = r.id "
+                "JOIN business_user u ON u.id = m.user_id WHERE r.last_no <> m.read_no"):
+            users.setdefault(user, (company, language, []))[2].append(tuple(room))
+        return users
+
+    def check_calls(self, service, users):
+        """As few as can be, in order, each once, and not too fast."""
+        self.assertEqual(service.asked(), [str(user) for user in sorted(users)])
+        self.assertEqual(len(service.calls), math.ceil(len(users) / self.BATCH))
+        for gap in service.gaps():
+            self.assertGreaterEqual(gap, self.DELAY_S - self.SLACK_S)
+
+    def check_mail(self, mail, user, contact, company, language, rooms):
+        self.assertEqual(mail.problems(), [])
+        total = sum(unread for _, unread, _ in rooms)
+        self.assertEqual(mail.message["To"].addresses[0].display_name, contact["name"])
+        self.assertEqual(mail.subject, f"읽지 않은 메시지 {total}건" if language == "ko" else
+                         f"Unread messages: {total}")
+        self.assertEqual(mail.page.lang, language)
+        self.assertEqual(mail.page.links[0], f"https://admin.example.com/chats?user={user}")
+        self.assertIn(mail.page.links[0], mail.text)
+        for text in (mail.text, mail.page.text):
+            self.assertIn(contact["name"], text)
+            self.assertIn(company, text)
+            self.assertIn(f"메시지가 {total}건" if language == "ko" else f"messages: {total}", text)
+            self.assertEqual(sum(text.count(latest) for latest in {room[2] for room in rooms}),
+                             len(rooms))
+        listed = re.findall(r"(?m)^- (.*) \((\d+)\)\n  (.*)$", mail.text)
+        self.assertEqual(sorted(listed),
+                         sorted((title, str(n), latest) for title, n, latest in rooms))
+        shown = re.findall(r"(?m)^(.* · .*)\n(\d+)$", mail.page.text)
+        self.assertEqual(sorted(shown),
+                         sorted((title + latest, str(n)) for title, n, latest in rooms))
+
+    def check_run(self, stage, service, at):
+        service.calls.clear()
+        users = self.unread(stage)
+        mails = stage.send("unread-chat", at=at)
+        self.check_calls(service, users)
+        contacts = {user: service.contact(str(user)) for user in users}
+        self.assertEqual(set(mails), {contact["email"] for contact in contacts.values()})
+        for user, about in users.items():
+            self.check_mail(mails[contacts[user]["email"]], user, contacts[user], *about)
+        return set(users)
+
+    def test_who_has_read_everything_by_then_gets_nothing(self):
+        with self.stage(users=350) as (stage, service):
+            morning = self.check_run(stage, service, "2026-11-23T00:00:00Z")
+            self.assertEqual(len(morning), 350)
+            nothing_unread = stage.value("SELECT COUNT(*) FROM left_out")
+            self.assertGreater(nothing_unread, 100)
+            # Until 13:00 some read everything, and somebody one of several rooms.
+            stage.execute("UPDATE chat_member m JOIN chat_room r ON r.id = m.room_id "
+                          "SET m.read_no = r.last_no WHERE m.user_id % 5 = 0 OR m.room_id = 61")
+            noon = self.check_run(stage, service, "2026-11-23T04:00:00Z")
+            self.assertEqual(noon, {user for user in morning if user % 5})
+            self.assertIn(6, noon)
+
+    def test_it_is_due_three_times_a_day_in_seoul(self):
+        with ShippedStage() as stage:
+            listed = stage.mailflock("schedule", "--next", 9).splitlines()[1:]
+            self.assertEqual(len(listed), 9)
+            hours = set()
+            for line in listed:
+                utc, _, local, zone, campaign = line.split()
+                self.assertEqual((zone, campaign), ("Asia/Seoul", "unread-chat"))
+                utc = datetime.datetime.fromisoformat(utc)
+                self.assertEqual(datetime.datetime.fromisoformat(local), utc)
+                self.assertEqual((utc.minute, utc.second), (0, 0))
+                hours.add(utc.hour)
+            self.assertEqual(hours, {0, 4, 8})
+
+    def test_due_sends_it_once(self):
+        with self.stage(users=120) as (stage, service):
+            at = stage.value("SELECT UTC_TIMESTAMP() - INTERVAL 2 MINUTE").replace(second=0)
+            in_seoul = at + datetime.timedelta(hours=9)
+            stage.edit("unread-chat", ("0 9,13,17 * * *", in_seoul.strftime("%-M %-H * * *")))
+            stage.run_program("mailflock-producer", "due")  # for a new campaign this is past
+            stage.execute("UPDATE schedule SET settled_until = %s - INTERVAL 1 MINUTE", at)
+            relay = stage.start_fakesmtp()
+            stage.start_consumer()
+            for _ in range(2):
+                stage.run_program("mailflock-producer", "due")
+            (run, scheduled_at), = stage.rows("SELECT id, scheduled_at FROM run")
+            self.assertEqual(scheduled_at, at)
+            self.assertEqual(stage.wait_quiet(run)["sent"], 120)
+            self.assertEqual(relay.accepted(), 120)
+            self.check_calls(service, self.unread(stage))
+
+    def test_three_thousand_within_the_minute_at_a_slow_relay(self):
+        with self.stage(users=3000) as (stage, service):
+            relay = stage.start_fakesmtp(delay_ms=50)
+            workers = stage.start_consumers(2)
+            run = stage.produce("unread-chat")
+            stage.wait_quiet(run)
+            self.assertEqual(stage.assert_balanced(run)["sent"], 3000)
+            self.assertEqual(relay.accepted(), 3000)
+            self.check_calls(service, self.unread(stage))
+            seconds = float(stage.value(
+                "SELECT TIMESTAMPDIFF(MICROSECOND, r.scheduled_at, MAX(d.at)) / 1000000 FROM run r "
+                "JOIN delivery d ON d.run_id = r.id WHERE r.id = %s", run))
+            print(f"unread-chat: 3,000 mails accepted {seconds:.1f} s after the scheduled moment")
+            self.assertLessEqual(seconds, 60)
+            self.assertEqual([worker.stop() for worker in workers], [0, 0])
 
 
 class AllOfThem(unittest.TestCase):

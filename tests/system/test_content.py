@@ -93,6 +93,8 @@ class Content(unittest.TestCase):
             server = stage.start_starttls(no_tls=True, no_auth=True)
             stage.relay(server, tls="off", user=None, password=None, ca_file=None)
             stage.campaign("welcome", CONTENT)
+            self.assertNotIn("error", stage.mailflock("check", "welcome"))
+            self.assertIn("Image: logo.png, 264 bytes", stage.mailflock("preview", "welcome"))
             run = stage.produce()
             for name in ("letter.md", "data.bin", "img/logo.png", "layout.html"):
                 os.unlink(os.path.join(stage.dir, "templates", name))

@@ -11,7 +11,13 @@ FACTS = {
                         "WHERE id > :after ORDER BY id LIMIT :limit"},
     "content": {"subject": "{{#facts}}{{.}} {{/facts}}", "text": "facts.txt", "html": "facts.html"},
 }
+LETTER = {
+    "content": {"text": "", "html": "", "markdown": "letter.md", "layout": "layout.html",
+                "attachments": ["facts.txt", "fact.html"]},
+}
 TEMPLATES = {
+    "letter.md": "Dear *{{name}}*,\n{{#city}}\n- {{city}}\n{{/city}}\n",
+    "layout.html": "<body>{{> content}}</body>",
     "facts.txt": "{{#name}}Dear {{.}}{{/name}},\n{{#facts}}\n {{> fact}}\n{{/facts}}\n{{^gone}}bye{{/gone}}\n",
     "facts.html": "<ul>{{#facts}}{{> fact}}{{/facts}}</ul>\n" + "<p>사실</p>\n" * 20,
     "fact.txt": "- {{.}}\n",
@@ -50,6 +56,9 @@ class SteadyState(unittest.TestCase):
 
     def test_nor_for_sections_loops_and_partials(self):
         self.check(FACTS)
+
+    def test_nor_for_markdown_and_attachments(self):
+        self.check(LETTER)
 
 
 if __name__ == "__main__":

@@ -14,12 +14,11 @@
 #include "console/check_names.h"
 #include "console/check_plan.h"
 
-enum { BODY_MAX = 8 * 1024 * 1024, TEXT_MAX = 400 };
+enum { TEXT_MAX = 400 };
 
 struct reading {
     struct check *check;
     struct audience *audience;
-    struct buf body; /* of one recipient */
 };
 
 static void append_columns(const struct recipient_columns *columns, struct buf *out)
@@ -34,18 +33,13 @@ struct page {
     char why[CHUNK_FAIL_MAX + 1];
 };
 
-/* The row as its worker will see it. */
 static struct err take_row(struct reading *a, const struct db_cell *row, struct page *page)
 {
     struct chunk_message m;
     if (*a->check->campaign.enrich.url) return err_none(); /* only the contact service could tell */
-    buf_reset(&a->body);
-    chunk_write_start(&a->body, 0, 0, 1);
-    if (recipient_write(&a->body, 0, audience_columns(a->audience), row, NULL)) return err_none();
-    if (page->unusable++) return err_none();
-    chunk_write_end(&a->body, 0);
-    TRY(chunk_decode(a->body.data, a->body.len, &m));
-    snprintf(page->why, sizeof page->why, "%s", m.recipients[0].fail ? m.recipients[0].fail : "");
+    TRY(recipient_read_back(audience_columns(a->audience), row, NULL, &m));
+    const char *fail = m.recipients[0].fail;
+    if (fail && !page->unusable++) snprintf(page->why, sizeof page->why, "%s", fail);
     chunk_fini(&m);
     return err_none();
 }
@@ -158,29 +152,39 @@ static void note_name(void *arg, const struct template_node *node, enum check_na
     buf_append_format(out, "%s%s", out->len ? ", " : "", tag);
 }
 
+/* A contact's fields are variables too, and nobody knows them before it is asked for. */
+static void say_names(struct check *k, struct names *names)
+{
+    bool elsewhere = *k->campaign.enrich.url, some = names->missing.len || names->sections.len;
+    if (!some)
+        check_say(k, CHECK_OK, "variables",
+                  "every name in the templates that can be known has a column");
+    else if (elsewhere)
+        check_say(k, CHECK_OK, "variables", "left to the contact service: %s%s%s",
+                  buf_text(&names->missing), names->missing.len && names->sections.len ? ", " : "",
+                  buf_text(&names->sections));
+    if (names->missing.len && !elsewhere)
+        check_say(k, CHECK_ERROR, "variables",
+                  "no column for %s: every recipient that comes to it would fail",
+                  buf_text(&names->missing));
+    if (names->sections.len && !elsewhere)
+        check_say(k, CHECK_WARNING, "variables",
+                  "no column for the section %s: it is shown to nobody, or to all",
+                  buf_text(&names->sections));
+}
+
 static void check_variables(struct reading *a)
 {
-    struct check *k = a->check;
     struct names names = {0};
     struct message_template templates[MESSAGE_TEMPLATES];
-    unsigned n = message_templates(k->message, templates);
+    unsigned n = message_templates(a->check->message, templates);
     buf_init(&names.missing, TEXT_MAX);
     buf_init(&names.sections, TEXT_MAX);
     for (unsigned i = 0; i < n; i++) {
         names.template = templates[i].name;
         check_names(templates[i].template, audience_columns(a->audience), note_name, &names);
     }
-    if (names.missing.len)
-        check_say(k, CHECK_ERROR, "variables",
-                  "no column for %s: every recipient that comes to it would fail",
-                  buf_text(&names.missing));
-    if (names.sections.len)
-        check_say(k, CHECK_WARNING, "variables",
-                  "no column for the section %s: it is shown to nobody, or to all",
-                  buf_text(&names.sections));
-    if (!names.missing.len && !names.sections.len)
-        check_say(k, CHECK_OK, "variables",
-                  "every name in the templates that can be known has a column");
+    say_names(a->check, &names);
     buf_fini(&names.missing);
     buf_fini(&names.sections);
 }
@@ -188,11 +192,9 @@ static void check_variables(struct reading *a)
 void check_audience(struct check *k)
 {
     struct reading a = {.check = k};
-    buf_init(&a.body, BODY_MAX);
     if (check_page(&a)) {
         check_plan(&a);
-        if (!*k->campaign.enrich.url) check_variables(&a);
+        check_variables(&a);
     }
     audience_close(a.audience);
-    buf_fini(&a.body);
 }

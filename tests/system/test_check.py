@@ -143,6 +143,19 @@ class CheckTest(unittest.TestCase):
         finally:
             self.stage.template("welcome.html", "{{name}}")
 
+    def test_names_may_be_left_to_a_contact_service(self):
+        self.stage.campaign("welcome", {**audience(f"SELECT id, plan, city FROM subscriber {REST}"),
+                                        "enrich": {"url": "http://127.0.0.1:1/contacts"}})
+        self.stage.template("welcome.html", "{{#rooms}}{{title}}{{/rooms}}{{city}}")
+        try:
+            found = self.check()
+        finally:
+            self.stage.template("welcome.html", "{{name}}")
+        self.assertEqual(self.complaints(found), {})
+        self.assertEqual(found["ok", "variables"], [
+            "left to the contact service: {{name}} in to_name, {{name}} in subject, {{name}} in text, "
+            "{{rooms}} in html"])
+
     def test_a_template_that_does_not_compile_is_an_error(self):
         self.stage.template("welcome.html", "<p>{{#name}}</p>")
         try:

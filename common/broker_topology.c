@@ -1,5 +1,5 @@
 /* Declares Mailflock's exchanges, lanes and delay queues, and starts and stops deliveries. The
- * names and arguments are the contract of docs/architecture.md; everything is a quorum queue, and
+ * names and arguments are the contract of docs/chunk-format.md; everything is a quorum queue, and
  * every queue that dead-letters does so at-least-once (RabbitMQ 3.10 or later), so that a message
  * on its way back from a delay is never lost. */
 #include "common/broker_internal.h"

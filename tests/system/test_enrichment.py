@@ -81,6 +81,18 @@ class EnrichmentTest(ContactTestCase):
                              ("5", "1 MiB"), ("6", "empty")):
             self.assertIn(want, fails[number])
 
+    def test_a_preview_asks_for_one(self):
+        stage, service = self.stage_with(700)
+        service.unknown = {"9"}
+        out = stage.mailflock("preview", "welcome", "--recipient", "650", "--eml")
+        self.assertIn("<user650@example.net>", out)
+        self.assertEqual(service.asked(), ["650"])
+        done = stage.run_program("mailflock", "preview", "welcome", "--recipient", "9", code=1)
+        self.assertIn("recipient 9 would fail: the contact service does not know this id", done.stderr)
+        service.stop()
+        done = stage.run_program("mailflock", "preview", "welcome", "--recipient", "10", code=1)
+        self.assertIn("mailflock: ", done.stderr)
+
     def test_a_dry_run_asks_too_and_writes_nothing(self):
         stage, service = self.stage_with(700)
         service.unknown = {"9"}

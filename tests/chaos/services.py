@@ -38,8 +38,12 @@ class Services:
         except BlockingIOError:
             print("waiting for another ./dev chaos to end", flush=True)
             fcntl.flock(self._lock, fcntl.LOCK_EX)
-        self._dev_done("up")
-        self._take_environment()
+        try:
+            self._dev_done("up")
+            self._take_environment()
+        except BaseException:
+            self._dev_done("down")
+            raise
         return self
 
     def __exit__(self, *_):

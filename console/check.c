@@ -150,8 +150,8 @@ static void check_database(struct check *k)
     if (!check_good(k, "database", e)) return;
     check_say(k, CHECK_OK, "database", "%s on %s, as %s: %s", config.name,
               *config.socket ? config.socket : config.host, config.user, version);
-    if (check_good(k, "schema", schema_check(k->console->db)))
-        check_say(k, CHECK_OK, "schema", "what these programs need");
+    k->schema_right = check_good(k, "schema", schema_check(k->console->db));
+    if (k->schema_right) check_say(k, CHECK_OK, "schema", "what these programs need");
     check_durability(k);
 }
 

@@ -16,7 +16,7 @@ struct check {
     const char *name; /* the campaign's */
     struct campaign campaign;
     struct message *message;
-    bool json;
+    bool json, schema_right;
     unsigned said, counts[3]; /* by result */
     struct buf out;
 };

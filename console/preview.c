@@ -12,14 +12,13 @@
 #include "common/chunk.h"
 #include "common/clock.h"
 #include "common/content_mail.h"
-#include "common/enrich.h"
 #include "common/id_order.h"
 #include "common/recipient.h"
 #include "common/schema.h"
+#include "console/ask.h"
 #include "console/console.h"
 
 enum { MAIL_MAX = 64 * 1024 * 1024, LINE_SIZE = 1200 };
-enum { STEP_MS = 200, SERVICE_WAIT_S = 5 };
 
 struct preview {
     struct console *console;
@@ -79,27 +78,20 @@ static struct err find_row(const struct preview *p, const struct db_cell **row)
     return err_none();
 }
 
-/* What the contact service knows of this one recipient, cache and pace as in a run. */
-static struct err ask(struct enrich_stream *stream, const struct db_cell *row, struct preview *p)
+/* As a run would have it: from the cache, or else from the service. */
+static struct err read_contact(struct preview *p, const struct recipient_columns *columns,
+                               const struct db_cell *row)
 {
+    struct ask ask = {0};
     const struct contact *contact;
-    enrich_add(stream, row);
-    enrich_end(stream);
-    while (!enrich_ready(stream)) TRY(enrich_step(stream, STEP_MS));
-    enrich_next(stream, &row, &contact);
-    return recipient_read_back(audience_columns(p->audience), row, contact, &p->chunk);
-}
-
-static struct err enrich(struct preview *p, const struct db_cell *row)
-{
     TRY(console_reopen(p->console));
     TRY(schema_check(p->console->db));
-    int64_t deadline_us = clock_boot_us() + SERVICE_WAIT_S * INT64_C(1000000);
-    struct enrich *service = enrich_new(&p->campaign.enrich, p->console->db, deadline_us);
-    struct enrich_stream *stream = enrich_stream_new(service, audience_columns(p->audience));
-    struct err e = ask(stream, row, p);
-    enrich_stream_free(stream);
-    enrich_free(service);
+    ask_open(&ask, &p->campaign.enrich, false, p->console->db, columns);
+    enrich_add(ask.stream, row);
+    enrich_end(ask.stream);
+    struct err e = ask_next(&ask, &row, &contact);
+    if (!e.code) e = recipient_read_back(columns, row, contact, &p->chunk);
+    ask_close(&ask);
     return e;
 }
 
@@ -112,8 +104,8 @@ static struct err read_recipient(struct preview *p)
     if (!row)
         return err_make(ERR_INPUT, 0, "the audience has no recipient with the id '%.64s' now",
                         p->id);
-    return *p->campaign.enrich.url ? enrich(p, row)
-                                   : recipient_read_back(columns, row, NULL, &p->chunk);
+    if (*p->campaign.enrich.url) return read_contact(p, columns, row);
+    return recipient_read_back(columns, row, NULL, &p->chunk);
 }
 
 static struct err open_audience(struct preview *p)

@@ -140,10 +140,12 @@ class Server(ThreadingHTTPServer):
     daemon_threads = True
     request_queue_size = 64
 
-    def __init__(self, service, port):
+    def __init__(self, service, port, tls):
         self.service = service
         self.open = set()
         super().__init__(("127.0.0.1", port), Handler)
+        if tls:
+            self.socket = tls.wrap_socket(self.socket, server_side=True)
 
     def get_request(self):
         connection, address = super().get_request()
@@ -159,10 +161,11 @@ class Server(ThreadingHTTPServer):
 
 
 class ContactService:
-    """delay_s: how long a call takes. unknown: ids it does not know. more: id -> further fields."""
+    """delay_s: how long a call takes. unknown: ids it does not know. more: id -> further fields. tls:
+    an ssl.SSLContext."""
 
-    def __init__(self, port=0, record=None, delay_s=0):
-        self.port, self.delay_s = port, delay_s
+    def __init__(self, port=0, record=None, delay_s=0, tls=None):
+        self.port, self.delay_s, self.tls = port, delay_s, tls
         self.plan, self.calls = [], []
         self.unknown, self.more = set(), {}
         self.under_way = self.most_under_way = 0
@@ -178,7 +181,7 @@ class ContactService:
         self.stop()
 
     def start(self):
-        self._server = Server(self, self.port)
+        self._server = Server(self, self.port, self.tls)
         self.port = self._server.server_address[1]
         threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True).start()
 
@@ -197,7 +200,7 @@ class ContactService:
 
     @property
     def url(self):
-        return f"http://127.0.0.1:{self.port}/contacts"
+        return f"{'https' if self.tls else 'http'}://127.0.0.1:{self.port}/contacts"
 
     # -- what it has seen
 

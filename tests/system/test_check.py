@@ -143,15 +143,15 @@ class CheckTest(unittest.TestCase):
         finally:
             self.stage.template("welcome.html", "{{name}}")
 
-    def test_names_may_be_left_to_a_contact_service(self):
+    def test_names_are_left_to_a_contact_service_that_does_not_answer(self):
         self.stage.campaign("welcome", {**audience(f"SELECT id, plan, city FROM subscriber {REST}"),
                                         "enrich": {"url": "http://127.0.0.1:1/contacts"}})
         self.stage.template("welcome.html", "{{#rooms}}{{title}}{{/rooms}}{{city}}")
         try:
-            found = self.check()
+            found = self.check(code=1)
         finally:
             self.stage.template("welcome.html", "{{name}}")
-        self.assertEqual(self.complaints(found), {})
+        self.assertEqual(list(self.complaints(found)), [("error", "contacts")])
         self.assertEqual(found["ok", "variables"], [
             "left to the contact service: {{name}} in to_name, {{name}} in subject, {{name}} in text, "
             "{{rooms}} in html"])

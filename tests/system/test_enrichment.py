@@ -5,7 +5,7 @@ import threading
 import unittest
 
 from contact_fixture import AT, SQL, ContactTestCase, ids, messages
-from contact_service import contacts, silence
+from contact_service import contacts, html, silence, status
 from harness import binary, wait_until
 
 # The service sees a call some time after it was sent, and not always the same time.
@@ -101,6 +101,46 @@ class EnrichmentTest(ContactTestCase):
         self.assertIn("chunks=7 recipients=700 undeliverable=1", out)
         self.assertEqual(len(service.calls), 3)
         self.assertEqual(stage.value("SELECT COUNT(*) FROM run"), 0)
+
+    def test_a_preview_shows_what_the_service_knows(self):
+        stage, service = self.stage_with(700, content={"subject": "Hello {{name}}", "html": ""})
+        stage.template("welcome.txt", "{{name}}, {{plan}}, {{city}}\n")
+        service.more = {"650": {"name": "Mia"}}
+        out = stage.mailflock("preview", "welcome", "--recipient", "650")
+        self.assertIn("To: Mia <user650@example.net>\nSubject: Hello Mia\n", out)
+        self.assertRegex(out, "\nMia, (free|pro), 서울\n$")
+        self.assertEqual([c.ids for c in service.calls], [["650"]])
+        service.plan = [status(503)] * 9
+        done = stage.run_program("mailflock", "preview", "welcome", code=1)
+        self.assertIn("it answers 503", done.stderr)
+        self.assertLessEqual(len(service.calls), 3)
+
+    def test_check_asks_for_one_batch(self):
+        stage, service = self.stage_with(700, {"batch": 50, "cache_ttl": "1h"})
+        stage.start_fakesmtp()
+
+        def check(code=0):
+            answer = stage.mailflock_json("check", "welcome", code=code)
+            return {line["check"]: (line["result"], line["detail"]) for line in answer["checks"]}
+        found = check()
+        self.assertRegex(" ".join(found["contacts"]),
+                         "^ok 50 asked for, 50 known, .* fields beside the columns: email, name, city$")
+        self.assertEqual(found["variables"][0], "ok")
+        service.unknown = {str(i) for i in range(3, 51)}
+        stage.template("welcome.txt", "{{name}} {{nickname}} {{plan}}\n")
+        found = check()
+        self.assertIn("50 asked for, 2 known", found["contacts"][1])
+        self.assertEqual(found["recipients"], (
+            "warning", "48 of these cannot have a mail; the first: the contact service does not know "
+                       "this id"))
+        self.assertEqual(found["variables"][0], "warning")
+        self.assertIn("no field of these contacts, for {{nickname}}", found["variables"][1])
+        service.plan = [html]
+        result, detail = check(code=1)["contacts"]
+        self.assertEqual(result, "error")
+        self.assertIn("text/html", detail)
+        self.assertEqual([len(c.ids) for c in service.calls], [50] * 3)
+        self.assertEqual(stage.value("SELECT COUNT(*) FROM contact_cache"), 0)
 
     # -- never faster than stated
 

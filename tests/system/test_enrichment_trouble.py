@@ -1,14 +1,17 @@
 """Enrichment when the service is busy, down, or answers what cannot be used."""
 
 import email.utils
+import os
 import socket
+import ssl
 import time
 import unittest
 
-from contact_fixture import AT, ContactTestCase, messages
+from contact_fixture import AT, SQL, ContactTestCase, messages
 from contact_service import (ContactService, contacts, cut, half, html, large, redirect, silence, status,
                              text)
 from harness import wait_until
+from starttls_server import make_certificates
 
 PLENTY = ["50ms"] * 5 + ["200ms"]  # of patience, for a service that comes back
 
@@ -205,6 +208,23 @@ class BadAnswerTest(ContactTestCase):
         self.assertNotIn("fail", messages(stage)[0]["recipients"][0])
         service.contact = lambda i: {"id": i, "email": f"user{i}@example.net", "x": "y" * 1_050_000}
         self.assertIn("larger than the limit", self.run_at(stage, at="2026-01-03T00:00:00Z", code=1))
+
+    def test_a_certificate_has_to_be_trusted(self):
+        stage, _ = self.stage_with(10)
+        make_certificates(stage.dir, "localhost")
+        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        context.load_cert_chain(os.path.join(stage.dir, "server.pem"), os.path.join(stage.dir, "server.key"))
+        service = self.enterContext(ContactService(tls=context))
+        enrich = {**self.enrich, "url": service.url}
+        stage.campaign("welcome", {"audience": {"sql": SQL}, "enrich": enrich})
+        error = self.run_at(stage, code=1)
+        self.assertRegex(error, "(?i)certificate")
+        self.assertNotIn("waiting", error)
+        self.assertEqual(service.calls, [])
+        stage.campaign("welcome", {"audience": {"sql": SQL},
+                                   "enrich": {**enrich, "ca_file": os.path.join(stage.dir, "ca.pem")}})
+        self.run_at(stage)
+        self.assert_enriched(service, messages(stage), 10)
 
     def test_what_is_no_http_server_is_waited_for(self):
         stage, service = self.stage_with(10)

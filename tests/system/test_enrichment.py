@@ -8,8 +8,8 @@ from contact_fixture import AT, SQL, ContactTestCase, ids, messages
 from contact_service import contacts, html, silence, status
 from harness import binary, wait_until
 
-# The service sees a call some time after it was sent, and not always the same time.
-SLACK_S = 0.05
+# The service sees a call some time after it was sent, and on a busy machine not always the same time.
+SLACK_S = 0.15
 
 
 class EnrichmentTest(ContactTestCase):
@@ -145,11 +145,11 @@ class EnrichmentTest(ContactTestCase):
     # -- never faster than stated
 
     def test_calls_keep_their_distance(self):
-        stage, service = self.stage_with(2000, {"batch": 200, "delay": "100ms"})
+        stage, service = self.stage_with(2000, {"batch": 300, "delay": "250ms"})
         self.run_at(stage)
-        self.assertEqual(len(service.calls), 10)
-        self.assertGreaterEqual(min(service.gaps()), 0.1 - SLACK_S)
-        self.assertGreaterEqual(sum(service.gaps()), 0.9 - SLACK_S)
+        self.assertEqual(len(service.calls), 7)
+        self.assertGreaterEqual(min(service.gaps()), 0.25 - SLACK_S)
+        self.assertGreaterEqual(sum(service.gaps()), 6 * 0.25 - SLACK_S)
         self.assert_enriched(service, messages(stage), 2000)
 
     def test_no_more_are_under_way_than_stated(self):
@@ -163,13 +163,13 @@ class EnrichmentTest(ContactTestCase):
                 self.assert_enriched(service, messages(stage), 1200)
 
     def test_two_producers_share_the_pace_of_a_service(self):
-        stage, service = self.stage_with(1000, {"batch": 100, "delay": "100ms"})
+        stage, service = self.stage_with(1000, {"batch": 200, "delay": "250ms"})
         stage.campaign("second", {"audience": {"sql": SQL}, "enrich": self.enrich})
         producers = [stage.start_producer("run", name, "--at", AT) for name in ("welcome", "second")]
         self.assertEqual([p.wait() for p in producers], [0, 0])
-        self.assertEqual(len(service.calls), 20)
-        self.assertGreaterEqual(min(service.gaps()), 0.1 - SLACK_S)
-        self.assertGreaterEqual(sum(service.gaps()), 1.9 - SLACK_S)
+        self.assertEqual(len(service.calls), 10)
+        self.assertGreaterEqual(min(service.gaps()), 0.25 - SLACK_S)
+        self.assertGreaterEqual(sum(service.gaps()), 9 * 0.25 - SLACK_S)
 
     # -- the protocol holds
 

@@ -125,7 +125,7 @@ class UnreadChat(unittest.TestCase):
     """Who has read everything gets nothing; addresses and names come from a service."""
 
     BATCH, DELAY_S = 300, 0.2
-    SLACK_S = 0.05  # the service sees a call some time after it was sent, and not always the same
+    SLACK_S = 0.15  # the service sees a call some time after it was sent, and not always the same
 
     @contextlib.contextmanager
     def stage(self, users):
@@ -149,8 +149,9 @@ class UnreadChat(unittest.TestCase):
         """As few as can be, in order, each once, and not too fast."""
         self.assertEqual(service.asked(), [str(user) for user in sorted(users)])
         self.assertEqual(len(service.calls), math.ceil(len(users) / self.BATCH))
-        for gap in service.gaps():
-            self.assertGreaterEqual(gap, self.DELAY_S - self.SLACK_S)
+        gaps = service.gaps()
+        self.assertGreaterEqual(min(gaps, default=self.DELAY_S), self.DELAY_S - self.SLACK_S)
+        self.assertGreaterEqual(sum(gaps), len(gaps) * self.DELAY_S - self.SLACK_S)
 
     def check_mail(self, mail, user, contact, company, language, rooms):
         self.assertEqual(mail.problems(), [])
@@ -187,14 +188,16 @@ class UnreadChat(unittest.TestCase):
 
     def test_who_has_read_everything_by_then_gets_nothing(self):
         with self.stage(users=350) as (stage, service):
-            morning = self.check_run(stage, service, "2026-11-23T00:00:00Z")
+            now = datetime.datetime.now(datetime.timezone.utc).replace(microsecond=0)
+            hour = datetime.timedelta(hours=1)
+            morning = self.check_run(stage, service, (now - hour).isoformat())
             self.assertEqual(len(morning), 350)
             nothing_unread = stage.value("SELECT COUNT(*) FROM left_out")
             self.assertGreater(nothing_unread, 100)
-            # Until 13:00 some read everything, and somebody one of several rooms.
+            # Until noon some read everything, and somebody one of several rooms.
             stage.execute("UPDATE chat_member m JOIN chat_room r ON r.id = m.room_id "
                           "SET m.read_no = r.last_no WHERE m.user_id % 5 = 0 OR m.room_id = 61")
-            noon = self.check_run(stage, service, "2026-11-23T04:00:00Z")
+            noon = self.check_run(stage, service, now.isoformat())
             self.assertEqual(noon, {user for user in morning if user % 5})
             self.assertIn(6, noon)
 
@@ -254,8 +257,9 @@ class AllOfThem(unittest.TestCase):
                 self.assertIn(name, said.stdout + said.stderr)
 
     def test_mailflock_check_finds_nothing_to_say_about_them(self):
-        with ShippedStage() as stage:
+        with ContactService() as service, ShippedStage() as stage:
             stage.start_fakesmtp()
+            stage.edit("unread-chat", ("http://contacts.example.com/contacts", service.url))
             for sample in shipped.samples():
                 stage.load(sample, 1000)
             for name in shipped.names():

@@ -3,7 +3,6 @@
 import re
 
 import claims
-from processes import read_record
 
 WINDOW_MAX = 512  # with up to 32 connections a worker
 # What a worker says of a mail whose final dot was not answered: ambiguous by the server's doing.
@@ -32,7 +31,7 @@ class Verdict:
         self.battle, self.stage, self.policy = battle, battle.stage, policy
         self.run = self.stage.run_id(policy)
         self.mails = {}  # email -> accepted mails
-        for accepted in read_record(battle.smtp.record).values():
+        for accepted in battle.smtp.mails().values():
             for mail in accepted:
                 if mail.rcpt.startswith(f"{policy}."):
                     self.mails.setdefault(mail.rcpt, []).append(mail)

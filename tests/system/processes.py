@@ -246,7 +246,8 @@ class FakeSmtp(Process):
         return self.stats()["accepted"]
 
     def mails(self):
-        """What it recorded; up to 20 ms behind while it runs."""
+        """All that it has accepted until now."""
+        self.stats()
         return read_record(self.record)
 
     def _toggle(self, stalled):

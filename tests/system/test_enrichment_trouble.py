@@ -4,6 +4,7 @@ import email.utils
 import os
 import socket
 import ssl
+import threading
 import time
 import unittest
 
@@ -64,12 +65,26 @@ class BusyTest(ContactTestCase):
         self.assert_obeyed(service, 503, 2)
 
     def test_while_it_is_busy_nobody_else_calls(self):
+        """One of three calls is told to wait while the others are under way; these are answered when
+        the producer has heard it."""
         stage, service = self.stage_with(600, {"batch": 100, "concurrency": 3, "retry": ["1s"]})
-        service.plan = [None, status(503)]
-        self.run_at(stage)
-        late = [c.at - service.calls[0].at for c in service.calls[3:]]
+        heard = threading.Event()
+
+        def answer_then(handler, call):
+            heard.wait(30)
+            handler.answer(200, service.body_for(call.ids), "application/json")
+
+        def busy(handler, call):
+            wait_until(lambda: len(service.calls) == 3, 30, "three calls")
+            status(503)(handler, call)
+
+        service.plan = [answer_then, busy, answer_then]
+        producer = stage.start_producer("run", "welcome", "--at", AT)
+        wait_until(lambda: "waiting for the contact service" in producer.text(), 30, "it to be heard")
+        heard.set()
+        self.assertEqual(producer.wait(30), 0, producer.text())
         self.assertEqual(len(service.calls), 7)
-        self.assertGreaterEqual(min(late), 0.9)
+        self.assertGreaterEqual(service.calls[3].at - service.calls[1].at, 1)
         self.assert_enriched(service, messages(stage), 600)
 
 

@@ -92,7 +92,7 @@ bool clock_iso_parse(const char *text, int64_t *utc_s)
 
 int clock_backoff_ms(int tries, int base_ms, int max_ms)
 {
-    int64_t span = tries > 20 ? max_ms : (int64_t)base_ms << (tries < 0 ? 0 : tries);
+    int64_t span = tries > 20 ? max_ms : (int64_t)base_ms << (tries < 0 ? 1 : tries + 1);
     if (span > max_ms) span = max_ms;
     uint32_t r = 0;
     if (getrandom(&r, sizeof r, 0) != sizeof r) r = (uint32_t)clock_boot_us();

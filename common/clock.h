@@ -22,7 +22,7 @@ const char *clock_iso_format(int64_t utc_s, char out[CLOCK_ISO_SIZE]);
  * zone it is UTC. False for anything else, impossible dates included. */
 bool clock_iso_parse(const char *text, int64_t *utc_s);
 
-/* clock_backoff_ms: full jitter between base and min(max, base << tries). */
+/* clock_backoff_ms: full jitter between base and min(max, 2 base << tries); tries counts from 0. */
 int clock_backoff_ms(int tries, int base_ms, int max_ms);
 
 #endif

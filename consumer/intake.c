@@ -57,6 +57,12 @@ struct intake {
     struct buf body; /* retry messages are written here */
 };
 
+static void reconnect_later(struct intake *in)
+{
+    in->reconnect_at_us =
+        clock_boot_us() + clock_backoff_ms(in->tries++, RECONNECT_BASE_MS, RECONNECT_MAX_MS) * 1000;
+}
+
 static void lose(struct intake *in, const struct err *e)
 {
     log_warn("broker", "msg=\"connection lost\" err=\"%s\"", e->text);
@@ -64,8 +70,7 @@ static void lose(struct intake *in, const struct err *e)
     in->broker = NULL;
     METRICS_SET(broker_connected, false);
     in->consuming = false;
-    in->tries = 0;
-    in->reconnect_at_us = clock_boot_us() + clock_backoff_ms(0, 10, RECONNECT_BASE_MS) * 1000;
+    reconnect_later(in);
     for (struct outgoing *o = in->outgoing; o; o = o->next) o->published = false;
 }
 
@@ -246,7 +251,7 @@ static void on_event(struct intake *in, const struct broker_event *event)
     case BROKER_CANCELLED:
         log_warn("broker", "msg=\"the broker ended our consumer\" reason=\"%s\"", event->reason);
         in->consuming = false;
-        in->reconnect_at_us = clock_boot_us() + RECONNECT_BASE_MS * 1000;
+        reconnect_later(in);
         break;
     case BROKER_BLOCKED:
         log_warn("broker", "msg=\"the broker asks publishers to wait\" reason=\"%s\"",
@@ -322,11 +327,15 @@ static void consume(struct intake *in)
     struct err e = start_lane(in->config.settings, in->broker, w->lane, NULL, 0);
     if (!e.code) e = broker_consume(in->broker, w->lane, w->prefetch);
     in->consuming = !e.code;
-    if (!e.code) return;
-    log_warn("broker", "msg=\"cannot consume\" err=\"%s\"", e.text);
-    in->reconnect_at_us =
-        clock_boot_us() + clock_backoff_ms(in->tries++, RECONNECT_BASE_MS, RECONNECT_MAX_MS) * 1000;
-    if (e.code != ERR_TIMEOUT) lose(in, &e);
+    if (in->consuming) {
+        in->tries = 0;
+        return;
+    }
+    log_warn("broker", "msg=\"cannot consume\" tries=%d err=\"%s\"", in->tries, e.text);
+    if (e.code == ERR_TIMEOUT)
+        reconnect_later(in);
+    else
+        lose(in, &e);
 }
 
 /* Connects and consumes again where that is due. Jobs of a lost connection are finished first, so
@@ -337,10 +346,8 @@ static void mend(struct intake *in)
     if (!in->broker) {
         struct err e = broker_open(&in->broker, &in->config.broker);
         if (e.code) {
-            log_warn("broker", "msg=\"no broker\" tries=%d err=\"%s\"", ++in->tries, e.text);
-            in->reconnect_at_us =
-                clock_boot_us() +
-                clock_backoff_ms(in->tries, RECONNECT_BASE_MS, RECONNECT_MAX_MS) * 1000;
+            log_warn("broker", "msg=\"no broker\" tries=%d err=\"%s\"", in->tries, e.text);
+            reconnect_later(in);
             return;
         }
         in->epoch++;

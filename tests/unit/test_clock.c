@@ -134,13 +134,13 @@ static void a_backoff_stays_between_base_and_the_doubled_base(void **state)
         const char *name;
         int tries, base_ms, max_ms, least, most;
     } rows[] = {
-        {"first try", 0, 100, 5000, 100, 100},
-        {"second try", 1, 100, 5000, 100, 200},
-        {"fifth try", 4, 100, 5000, 100, 1600},
+        {"first try", 0, 100, 5000, 100, 200},
+        {"second try", 1, 100, 5000, 100, 400},
+        {"fifth try", 4, 100, 5000, 100, 3200},
         {"at the maximum", 6, 100, 5000, 100, 5000},
         {"far past it", 1000000, 100, 5000, 100, 5000},
         {"the shift that would overflow", 31, 250, 30000, 250, 30000},
-        {"less than no try", -5, 100, 5000, 100, 100},
+        {"less than no try", -5, 100, 5000, 100, 200},
         {"base and maximum alike", 9, 50, 50, 50, 50},
     };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {

@@ -17,6 +17,7 @@ def mustache(plan):
     result = Result(f"a newsletter with preferences and a list of ten items, "
                     f"{plan['mustache']:,} mails, CPU time of building them")
     ns = {name: [] for name in FORMS}
+    result.facts["pairs"] = plan["pairs"]
     for pair in range(1, plan["pairs"] + 1):
         tell(f"{pair} of {plan['pairs']}")
         out = subprocess.run([binary("bench_mime"), str(plan["mustache"])], check=True, text=True,

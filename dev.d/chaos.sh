@@ -6,6 +6,7 @@ cmd_chaos() {
     case ${1-} in
     -h | --help) ;;
     *)
+        cmd_setup
         mkdir -p "$STATE"
         say "building"
         cmd_build >"$STATE/chaos-build.log" 2>&1 || die "the build failed; see $STATE/chaos-build.log"

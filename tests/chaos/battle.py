@@ -403,6 +403,9 @@ class Battle:
         self.seconds = time.monotonic() - self.began
         if self.faults:
             self.say(f"complete before these could happen: {self.faults}")
+        if self.kills() < self.options.kills:
+            self.troubles.append(f"{self.kills()} kills of {self.options.kills}: the run was over "
+                                 "before the others")
         self.wait_for_empty_queues()
         self.say_progress(time.monotonic())
         self.stop_all()

@@ -25,6 +25,9 @@ struct console_command {
     int (*run)(struct console *c, int argc, char **argv);
 };
 
+/* All of them, in the order of the help; the last has no name. */
+extern const struct console_command CONSOLE_COMMANDS[];
+
 int command_init(struct console *c, int argc, char **argv);
 int command_status(struct console *c, int argc, char **argv);
 int command_runs(struct console *c, int argc, char **argv);

@@ -127,6 +127,14 @@ sources "${parts[@]}" tests
 report "banned function" \
     in_code '(^|[^A-Za-z0-9_])(strcpy|strcat|sprintf|atoi|strtok|gets)[ \t]*\(' "${files[@]}"
 
+for part in producer consumer console; do
+    lines=$(wc -l <"$part/main.c")
+    if ((lines >= 120)); then
+        report "a main.c stays under 120 lines: tests link the library" \
+            echo "$part/main.c:$lines: has $lines lines"
+    fi
+done
+
 if [[ -f README.md ]]; then
     lines=$(wc -l <README.md)
     if ((lines >= 200)); then

@@ -17,6 +17,7 @@
 #include "common/log.h"
 #include "common/schema.h"
 #include "common/start.h"
+#include "consumer/stop_signal.h"
 
 enum {
     IN_HAND_MAX = 200,
@@ -331,11 +332,10 @@ static void loop(struct contacts *c)
     } while (wait_for_work(c));
 }
 
-struct err contacts_run(const struct settings *settings, int signal_fd)
+struct err contacts_run(const struct settings *settings)
 {
     struct contacts *c = mem_alloc(sizeof *c);
     c->settings = settings;
-    c->signal_fd = signal_fd;
     c->db_config = start_db_config(settings, "mailflock-consumer --contacts");
     c->broker_config = start_broker_config(settings, "mailflock-consumer --contacts");
     c->broker_config.max_body = READ_MAX;
@@ -343,7 +343,9 @@ struct err contacts_run(const struct settings *settings, int signal_fd)
     if (!e.code) {
         log_info("contacts", "msg=\"ready\" exchange=\"%s\" cache=%s", settings->contacts.exchange,
                  settings->contacts.cache);
+        c->signal_fd = stop_signal_watch();
         loop(c);
+        close(c->signal_fd);
         log_info("contacts", "msg=\"stopped\"");
     }
     broker_close(c->broker); /* what is in hand goes back */

@@ -5,7 +5,6 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/signalfd.h>
 #include <unistd.h>
 
 #include "common/log.h"
@@ -28,17 +27,6 @@ static int complain(const struct err *e)
     return EXIT_FAILURE;
 }
 
-static int block_signals(void)
-{
-    sigset_t stop;
-    sigemptyset(&stop);
-    sigaddset(&stop, SIGTERM);
-    sigaddset(&stop, SIGINT);
-    sigprocmask(SIG_BLOCK, &stop, NULL);
-    signal(SIGPIPE, SIG_IGN);
-    return signalfd(-1, &stop, SFD_CLOEXEC | SFD_NONBLOCK);
-}
-
 static void print_help_config(void)
 {
     struct buf help;
@@ -46,14 +34,6 @@ static void print_help_config(void)
     settings_help(&help, CONF_HELP_TEXT);
     fputs(buf_text(&help), stdout);
     buf_fini(&help);
-}
-
-static int run(const struct settings *settings, bool contacts)
-{
-    int signals = block_signals(); /* before any thread: they inherit it */
-    struct err e = contacts ? contacts_run(settings, signals) : worker_run(settings, signals);
-    close(signals);
-    return e.code ? complain(&e) : EXIT_SUCCESS;
 }
 
 int main(int argc, char **argv)
@@ -90,8 +70,9 @@ int main(int argc, char **argv)
     }
     mallopt(M_ARENA_MAX, 2);
     curl_global_init(CURL_GLOBAL_DEFAULT);
-    int status = run(&settings, contacts);
+    signal(SIGPIPE, SIG_IGN);
+    e = contacts ? contacts_run(&settings) : worker_run(&settings);
     curl_global_cleanup();
     settings_free(&settings);
-    return status;
+    return e.code ? complain(&e) : EXIT_SUCCESS;
 }

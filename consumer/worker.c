@@ -5,6 +5,7 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "common/chunk.h"
@@ -16,6 +17,7 @@
 #include "consumer/ledger.h"
 #include "consumer/metrics.h"
 #include "consumer/sender.h"
+#include "consumer/stop_signal.h"
 
 /* A job in hand can have this many notes under way at once, beside its outcomes. */
 enum { NOTES_PER_JOB = 64, QUEUE_SPARE = 4096 };
@@ -31,6 +33,23 @@ struct worker {
     struct db *db;
     struct broker *broker;
 };
+
+/* A connection has its socket and two descriptors of libcurl's. */
+static void raise_file_limit(const struct settings *settings)
+{
+    struct rlimit limit;
+    const struct settings_transport *transports = settings->transports.items;
+    rlim_t wanted = 100;
+    for (size_t i = 0; i < settings->transports.count; i++)
+        wanted += 3 * (rlim_t)transports[i].connections;
+    if (getrlimit(RLIMIT_NOFILE, &limit) || limit.rlim_cur >= wanted) return;
+    limit.rlim_cur = wanted < limit.rlim_max ? wanted : limit.rlim_max;
+    if (setrlimit(RLIMIT_NOFILE, &limit) || limit.rlim_cur < wanted)
+        log_warn("consumer",
+                 "msg=\"fewer open files allowed than all connections need\" "
+                 "allowed=%llu needed=%llu",
+                 (unsigned long long)limit.rlim_cur, (unsigned long long)wanted);
+}
 
 static void choose_name(struct worker *w)
 {
@@ -89,19 +108,22 @@ static void run_threads(const struct worker *w, int signal_fd)
     queue_free(to_ledger);
 }
 
-struct err worker_run(const struct settings *settings, int signal_fd)
+struct err worker_run(const struct settings *settings)
 {
     struct worker w = {.settings = settings};
     struct metrics_server *server;
+    raise_file_limit(settings);
     configure(&w);
     struct err e = connect_both(&w);
+    int signal_fd = stop_signal_watch(); /* until here there is nothing to end in order */
     if (!e.code) e = metrics_serve(settings->worker.listen, &server);
     if (e.code) {
         broker_close(w.broker);
         db_close(w.db);
-        return e;
+    } else {
+        run_threads(&w, signal_fd);
+        metrics_stop(server);
     }
-    run_threads(&w, signal_fd);
-    metrics_stop(server);
-    return err_none();
+    close(signal_fd);
+    return e;
 }

@@ -106,6 +106,7 @@ struct curl_loop *curl_loop_new(struct sender *sender,
 
 void curl_loop_free(struct curl_loop *loop)
 {
+    if (!loop) return;
     curl_multi_cleanup(loop->multi);
     while (loop->sockets) {
         struct curl_socket *next = loop->sockets->next;

@@ -1,5 +1,8 @@
-/* libcurl's multi interface driven by the sender's epoll: connections are opened here, then only
- * kept; their dialogue is ours. */
+/* libcurl's multi interface driven by the sender's epoll: a connection is opened here, then only
+ * kept; its dialogue is ours. Each connection needs a loop of its own: whenever libcurl opens one,
+ * it closes others of the same multi handle that look dead to it, or are older than 118 s
+ * (CURLOPT_MAXAGE_CONN), and tells nobody. For libcurl such a connection is idle, and its socket's
+ * number may be the next one's. */
 #ifndef MAILFLOCK_CURL_LOOP_H
 #define MAILFLOCK_CURL_LOOP_H
 
@@ -13,9 +16,10 @@ struct curl_loop;
 /* curl_loop_new: on_done is called once for each handle that is through with connecting. */
 struct curl_loop *curl_loop_new(struct sender *sender,
                                 void (*on_done)(void *private, CURLcode result));
-void curl_loop_free(struct curl_loop *loop);
+void curl_loop_free(struct curl_loop *loop); /* NULL is fine; no handle is in it any more */
 
-/* curl_loop_add: starts connecting; the handle's CURLOPT_PRIVATE comes back in on_done. */
+/* curl_loop_add: starts connecting; the handle's CURLOPT_PRIVATE comes back in on_done. One handle
+ * at a time. */
 void curl_loop_add(struct curl_loop *loop, CURL *easy);
 
 /* curl_loop_remove: closes the handle's connection, at once and without a word. */

@@ -35,6 +35,7 @@ struct conn {
     struct watch watch; /* first: events point here */
     struct smtp_transport *t;
     enum conn_state state;
+    struct curl_loop *curl; /* NULL until it is first needed */
     CURL *easy;
     curl_socket_t fd;
     struct smtp_offers offers;
@@ -49,7 +50,7 @@ struct conn {
 
 struct smtp_transport {
     struct transport base; /* first */
-    struct curl_loop *curl;
+    CURLSH *share;         /* what was looked up in the DNS, for all connections */
     struct conn *conns;
     int n_conns, n_open, n_connecting;
     int failures;          /* in a row */
@@ -71,7 +72,7 @@ static void close_conn(struct conn *c, enum outcome_status unanswered, bool lost
     c->state = CONN_CLOSED;
     t->base.wake_due = true; /* for another in its place */
     if (c->fd != CURL_SOCKET_BAD) sender_watch(t->base.sender, c->fd, 0, &c->watch);
-    curl_loop_remove(t->curl, c->easy);
+    curl_loop_remove(c->curl, c->easy);
     c->easy = NULL;
     c->fd = CURL_SOCKET_BAD;
     smtp_dialogue_close(&c->dialogue, unanswered, lost, reason);
@@ -129,14 +130,18 @@ static void set_tls(CURL *easy, const struct settings_transport *s)
     if (*s->ca_file) curl_easy_setopt(easy, CURLOPT_CAINFO, s->ca_file);
 }
 
+static void on_connected(void *private, CURLcode result);
+
 static void open_conn(struct smtp_transport *t, struct conn *c)
 {
     const struct settings_transport *s = t->base.settings;
+    if (!c->curl) c->curl = curl_loop_new(t->base.sender, on_connected);
     c->easy = curl_easy_init();
     if (!c->easy) abort();
     c->fd = CURL_SOCKET_BAD;
     c->offers = (struct smtp_offers){0};
     c->error[0] = '\0';
+    curl_easy_setopt(c->easy, CURLOPT_SHARE, t->share);
     curl_easy_setopt(c->easy, CURLOPT_URL, t->url);
     curl_easy_setopt(c->easy, CURLOPT_PROTOCOLS_STR, "smtp,smtps");
     curl_easy_setopt(c->easy, CURLOPT_CONNECT_ONLY, 1L);
@@ -158,7 +163,7 @@ static void open_conn(struct smtp_transport *t, struct conn *c)
     c->state = CONN_CONNECTING;
     c->opened_us = clock_boot_us();
     t->n_connecting++;
-    curl_loop_add(t->curl, c->easy);
+    curl_loop_add(c->curl, c->easy);
 }
 
 /* A deadline counts from the last progress, a reply or bytes that the socket took, which takes the
@@ -352,7 +357,9 @@ static struct transport *smtp_open(struct sender *sender, const struct settings_
     struct smtp_transport *t = mem_alloc(sizeof *t);
     char host[128];
     t->base = (struct transport){.ops = &TRANSPORT_SMTP, .settings = settings, .sender = sender};
-    t->curl = curl_loop_new(sender, on_connected);
+    t->share = curl_share_init();
+    if (!t->share) abort();
+    curl_share_setopt(t->share, CURLSHOPT_SHARE, CURL_LOCK_DATA_DNS);
     t->n_conns = settings->connections;
     t->conns = mem_alloc((size_t)t->n_conns * sizeof *t->conns);
     for (int i = 0; i < t->n_conns; i++) {
@@ -386,6 +393,12 @@ static void open_more(struct smtp_transport *t)
     }
 }
 
+static void connect_on(struct smtp_transport *t, int64_t now_us)
+{
+    for (int i = 0; i < t->n_conns && t->n_connecting; i++)
+        if (t->conns[i].state == CONN_CONNECTING) curl_loop_tick(t->conns[i].curl, now_us);
+}
+
 static bool may_go_on(const struct conn *c)
 {
     return c->state == CONN_OPEN &&
@@ -401,7 +414,7 @@ static void smtp_wake(struct transport *base)
         for (int i = 0; i < t->n_conns; i++)
             if (may_go_on(&t->conns[i])) move_on(&t->conns[i], now_us);
     open_more(t);
-    curl_loop_tick(t->curl, clock_boot_us()); /* what open_more added is due now */
+    connect_on(t, clock_boot_us()); /* what open_more added is due now */
 }
 
 static void on_deadline(struct conn *c)
@@ -416,7 +429,7 @@ static void on_deadline(struct conn *c)
 static void smtp_tick(struct transport *base, int64_t now_us)
 {
     struct smtp_transport *t = (struct smtp_transport *)(void *)base;
-    curl_loop_tick(t->curl, now_us);
+    connect_on(t, now_us);
     for (int i = 0; i < t->n_conns; i++) {
         struct conn *c = &t->conns[i];
         if (c->state != CONN_OPEN && c->state != CONN_QUITTING) continue;
@@ -459,8 +472,9 @@ static void smtp_close(struct transport *base)
         }
         close_conn(c, OUTCOME_OPEN, false, "the worker stopped");
         smtp_dialogue_fini(&c->dialogue);
+        curl_loop_free(c->curl);
     }
-    curl_loop_free(t->curl);
+    curl_share_cleanup(t->share);
     free(t->conns);
     free(t);
 }

@@ -302,7 +302,8 @@ static bool handed_over(const struct smtp_flight *f)
 void smtp_dialogue_close(struct smtp_dialogue *d, enum outcome_status unanswered, bool lost,
                          const char *reason)
 {
-    /* PROTOCOL S3: an envelope behind a final dot has no part in the loss. */
+    /* PROTOCOL S3: an envelope behind a final dot has no part in the loss, nor has a mail that
+     * waited for our own leave. */
     if (handed_over(&d->flights[0]) || handed_over(&d->flights[1])) lost = false;
     for (int i = 0; i < 2; i++) {
         struct smtp_flight *f = &d->flights[i];
@@ -315,7 +316,7 @@ void smtp_dialogue_close(struct smtp_dialogue *d, enum outcome_status unanswered
             outcome_set(&o, unanswered, reason);
             sender_done(&f->mail, &o);
         } else {
-            sender_put_back(&f->mail, lost);
+            sender_put_back(&f->mail, lost && !f->waiting);
         }
     }
     d->expect_count = 0;

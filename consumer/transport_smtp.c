@@ -230,7 +230,7 @@ static bool flush(struct conn *c)
             return true;
         }
         if (rc) {
-            lose_conn(c, "connection lost after the final dot");
+            lose_conn(c, "connection lost while the mail was written");
             return false;
         }
         smtp_dialogue_sent(&c->dialogue, sent);
@@ -257,18 +257,23 @@ static void move_on(struct conn *c, int64_t now_us)
     if (flush(c)) set_deadline(c, now_us);
 }
 
-/* A 421 to MAIL is a goodbye: no recipient has been named yet, so none has a part in the loss (S3).
- */
+/* PROTOCOL S3: a recipient has a part in the loss when its address or its content was answered with
+ * it. A 421 to MAIL is a goodbye, and with the reply to a final dot one mail is over. */
+static bool is_loss(int answered, const struct reply *reply)
+{
+    return answered == EXPECT_RCPT || answered == EXPECT_DATA ||
+           (answered == EXPECT_MAIL && reply->code != 421);
+}
+
 static void on_trouble(struct conn *c, enum smtp_trouble trouble, int answered,
                        const struct reply *reply)
 {
     struct smtp_transport *t = c->t;
-    bool goodbye = reply->code == 421 && answered == EXPECT_MAIL;
     if (trouble == SMTP_TRANSPORT)
         back_off(t, "sender refused", reply->text, reply->text_len);
     else if (reply->code == 421)
         back_off(t, "the server closes the connection", reply->text, reply->text_len);
-    close_conn(c, OUTCOME_UNKNOWN, trouble == SMTP_LOST && !goodbye,
+    close_conn(c, OUTCOME_UNKNOWN, trouble == SMTP_LOST && is_loss(answered, reply),
                "connection lost after the final dot");
 }
 

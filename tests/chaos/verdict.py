@@ -4,10 +4,11 @@ import re
 
 import claims
 
-WINDOW_MAX = 512  # with up to 32 connections a worker
+WINDOW_MAX = 512  # with up to 256 connections a worker
 # What a worker says of a mail whose final dot was not answered: ambiguous by the server's doing.
-UNANSWERED = ("connection lost after the final dot", "no reply to the final dot in time",
-              "the server answered something that is no reply", "the worker stopped")
+UNANSWERED = ("connection lost after the final dot", "connection lost while the mail was written",
+              "no reply to the final dot in time", "the server answered something that is no reply",
+              "the worker stopped")
 FINAL = ("sent", "failed", "suppressed", "skipped", "unknown")
 SHOWN = 10
 

@@ -57,8 +57,10 @@ enum db_failure db_failure_of(const struct err *e)
     case ER_CON_COUNT_ERROR:
     case ER_TOO_MANY_USER_CONNECTIONS:
     case ER_ERROR_ON_WRITE:
-    case ER_OPTION_PREVENTS_STATEMENT:
         return DB_FAILURE_FULL;
+    case ER_OPTION_PREVENTS_STATEMENT: /* read_only */
+    case 1836:                         /* ER_READ_ONLY_MODE */
+        return DB_FAILURE_READ_ONLY;
     default:
         return DB_FAILURE_STATEMENT;
     }

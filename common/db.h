@@ -39,8 +39,10 @@ enum db_failure {
     DB_FAILURE_RETRY,     /* 1205 lock wait, 1213 deadlock: ROLLBACK, then repeat */
     DB_FAILURE_LOST,      /* the connection is gone; whether the statement ran is unknown */
     DB_FAILURE_REFUSED,   /* at connect: wrong user, password or database: waiting will not help */
-    DB_FAILURE_FULL,      /* the server has no room, is read only or shutting down: wait, repeat */
+    DB_FAILURE_FULL,      /* the server has no room: wait, repeat */
+    DB_FAILURE_READ_ONLY, /* it takes no writes, as after a failover: wait, connect anew, repeat */
 };
+enum { DB_LOCK_WAIT_TIMEOUT = 1205 }; /* err.native: somebody else has the row */
 enum db_failure db_failure_of(const struct err *e);
 
 /* db_exec: one statement without a result; matched (may be NULL) gets the rows it matched. */

@@ -269,8 +269,13 @@ static bool take_up(struct ledger *l, struct job *job)
     if (!e.code) return true;
     log_warn("ledger", "msg=\"claim failed, will be repeated\" run=%" PRIu64 " chunk=%u err=\"%s\"",
              job->message.run, job->message.chunk, e.text);
-    if (db_failure_of(&e) != DB_FAILURE_RETRY) clock_sleep_ms(clock_backoff_ms(1, 50, 500));
-    if (db_failure_of(&e) == DB_FAILURE_LOST) ledger_reconnect(l);
+    enum db_failure failure = db_failure_of(&e);
+    if (e.native == DB_LOCK_WAIT_TIMEOUT) { /* somebody has the row: as with a live lease (C2) */
+        ledger_over(l, job, NOTE_COPY, start_lease_s(l->config.settings));
+        return true;
+    }
+    if (failure != DB_FAILURE_RETRY) clock_sleep_ms(clock_backoff_ms(1, 50, 500));
+    if (failure == DB_FAILURE_LOST || failure == DB_FAILURE_READ_ONLY) ledger_reconnect(l);
     return false;
 }
 

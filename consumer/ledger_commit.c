@@ -135,19 +135,24 @@ static uint32_t lowest_open(const struct job *job)
     return job->started;
 }
 
+/* What the ledger calls it: what is given back unsettled is deferred, of the attempt before. */
+static int counted_as(const struct outcome *o)
+{
+    return o->status == OUTCOME_OPEN ? OUTCOME_DEFERRED : o->status;
+}
+
 static void append_counters(struct buf *sql, const struct job *job)
 {
     int moved[OUTCOME_STATUSES] = {0};
     for (uint32_t k = job->n_committed; k < job->txn.arrived; k++) {
         uint32_t i = job->arrived[k];
-        const char *name = outcome_status_name(job->outcomes[i].status);
-        moved[outcome_status_parse(name)]++;
+        moved[counted_as(&job->outcomes[i])]++;
         moved[job->old_status[i]]--;
     }
-    for (int s = OUTCOME_SENT; s < OUTCOME_STATUSES; s++)
-        if (moved[s])
-            buf_append_format(sql, ", %s=%s+%d", outcome_status_name(s), outcome_status_name(s),
-                              moved[s]);
+    for (int s = OUTCOME_SENT; s < OUTCOME_STATUSES; s++) {
+        const char *name = outcome_status_name((enum outcome_status)s);
+        if (moved[s]) buf_append_format(sql, ", %s=%s+%d", name, name, moved[s]);
+    }
 }
 
 static void append_end(struct ledger *l, struct job *job)
@@ -464,7 +469,9 @@ static void commit_group(struct ledger *l)
         await_better_times(&e, tries);
         /* What a server said must not keep an outcome from being recorded. */
         l->bare_rows = db_failure_of(&e) == DB_FAILURE_STATEMENT;
-        struct err undone = db_exec_text(l->db, "ROLLBACK", NULL);
+        struct err undone = e; /* a server that takes no writes is left as one that is lost */
+        if (db_failure_of(&e) != DB_FAILURE_READ_ONLY)
+            undone = db_exec_text(l->db, "ROLLBACK", NULL);
         while (undone.code || unsure) {
             if (undone.code && !ledger_reconnect(l)) return;
             undone = resync_all(l);

@@ -71,11 +71,12 @@ class DatabaseTest(FlowTest):
         self.assert_exact()
 
     def test_writes_refused(self):
-        """As with a full disk: the server is there and takes nothing."""
+        """As with a full disk, or after a failover: the server is there and takes nothing. Another one
+        may, at the same address: the workers connect anew."""
         self.flow()
         self.addCleanup(services.sql_as_root, "SET GLOBAL read_only=0")
         services.sql_as_root("SET GLOBAL read_only=1")
-        wait_until(lambda: self.lines("will be repeated") >= 2, 20, "both to notice")
+        wait_until(lambda: self.lines("database connection is back") >= 2, 60, "both to look again")
         services.sql_as_root("SET GLOBAL read_only=0")
         self.assert_exact()
 

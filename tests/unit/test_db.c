@@ -47,7 +47,8 @@ static void failures_say_what_to_do(void **state)
         {1040, DB_FAILURE_FULL},      /* too many connections */
         {1114, DB_FAILURE_FULL},      /* table full */
         {1203, DB_FAILURE_FULL},      /* too many connections of the user */
-        {1290, DB_FAILURE_FULL},      /* read only */
+        {1290, DB_FAILURE_READ_ONLY}, /* read_only, or another option that forbids it */
+        {1836, DB_FAILURE_READ_ONLY}, /* read only mode */
         {1054, DB_FAILURE_STATEMENT}, /* unknown column */
         {1062, DB_FAILURE_STATEMENT}, /* duplicate key */
         {1064, DB_FAILURE_STATEMENT}, /* syntax */

@@ -63,6 +63,17 @@ static void reconnect_later(struct intake *in)
         clock_boot_us() + clock_backoff_ms(in->tries++, RECONNECT_BASE_MS, RECONNECT_MAX_MS) * 1000;
 }
 
+/* Copies, dead letters: with them ends what the message was in hand for. */
+static void forget_outgoing(struct intake *in, struct outgoing *o)
+{
+    job_free(o->job);
+    free(o->body);
+    free(o);
+    in->in_hand--;
+}
+
+/* PROTOCOL C9, C10: what was not acknowledged comes again by itself, so nothing needs to stand for
+ * it. A retry does: of its recipients this worker alone knows. */
 static void lose(struct intake *in, const struct err *e)
 {
     log_warn("broker", "msg=\"connection lost\" err=\"%s\"", e->text);
@@ -71,7 +82,16 @@ static void lose(struct intake *in, const struct err *e)
     METRICS_SET(broker_connected, false);
     in->consuming = false;
     reconnect_later(in);
-    for (struct outgoing *o = in->outgoing; o; o = o->next) o->published = false;
+    for (struct outgoing **at = &in->outgoing; *at;) {
+        struct outgoing *o = *at;
+        o->published = false;
+        if (o->kind == NOTE_RETRY) {
+            at = &o->next;
+        } else {
+            *at = o->next;
+            forget_outgoing(in, o);
+        }
+    }
 }
 
 /* PROTOCOL C9: the ack of a lost connection's delivery is void; the message comes again. */
@@ -130,12 +150,11 @@ static void on_delivery(struct intake *in, const struct broker_event *event)
     struct job *job = job_new(&message, event->body, event->body_len);
     job->delivery_tag = event->delivery_tag;
     job->epoch = in->epoch;
-    job->redelivered = event->redelivered;
     job->published_us = published_us(in);
     queue_push(in->config.to_ledger, (struct note){.kind = NOTE_CLAIM, .job = job});
 }
 
-static void write_retry(struct intake *in, const struct job *job)
+static struct err write_retry(struct intake *in, const struct job *job)
 {
     const struct chunk_message *m = &job->message;
     struct buf *b = &in->body;
@@ -152,6 +171,19 @@ static void write_retry(struct intake *in, const struct job *job)
         chunk_write_recipient_end(b, NULL);
     }
     chunk_write_end(b, m->digest);
+    return buf_check(b, "the retry message");
+}
+
+/* A message can grow when it is written again, and one that is too large would be confirmed and be
+ * no chunk. `due` publishes the retry when it is overdue (PROTOCOL P6). */
+static bool can_retry(struct intake *in, struct job *job)
+{
+    struct err e = write_retry(in, job);
+    if (!e.code) return true;
+    log_error("broker", "msg=\"no retry message\" run=%" PRIu64 " chunk=%u err=\"%s\"",
+              job->message.run, job->message.chunk, e.text);
+    queue_push(in->config.to_ledger, (struct note){.kind = NOTE_RETRY_CONFIRMED, .job = job});
+    return false;
 }
 
 /* The message as it is to be published; borrows from o, its job and in->body. */
@@ -167,7 +199,7 @@ static struct broker_message message_of(struct intake *in, struct outgoing *o,
         .body_len = o->job ? o->job->body_len : o->body_len,
     };
     if (o->kind == NOTE_RETRY) {
-        write_retry(in, o->job);
+        (void)write_retry(in, o->job); /* can_retry has seen that it fits */
         m.body = in->body.data;
         m.body_len = in->body.len;
     } else if (o->kind == NOTE_DEAD) {
@@ -196,8 +228,11 @@ static void publish(struct intake *in, struct outgoing *o)
 static void publish_outgoing(struct intake *in)
 {
     int64_t now_us = clock_boot_us();
-    for (struct outgoing *o = in->outgoing; o && in->broker; o = o->next)
-        if (!o->published && now_us >= o->not_before_us) publish(in, o);
+    for (struct outgoing *o = in->outgoing; o && in->broker; o = o->next) {
+        if (o->published || now_us < o->not_before_us) continue;
+        publish(in, o);
+        if (!in->broker) return; /* and o may be gone */
+    }
 }
 
 static void confirmed(struct intake *in, uint64_t tag)
@@ -211,13 +246,13 @@ static void confirmed(struct intake *in, uint64_t tag)
     if (o->kind == NOTE_RETRY) { /* PROTOCOL C7: now the attempt may be closed */
         queue_push(in->config.to_ledger,
                    (struct note){.kind = NOTE_RETRY_CONFIRMED, .job = o->job});
-    } else {
-        ack(in, o->delivery_tag, o->epoch);
-        job_free(o->job);
-        in->in_hand--;
+        free(o);
+        return;
     }
-    free(o->body);
-    free(o);
+    uint64_t delivery_tag = o->delivery_tag;
+    unsigned epoch = o->epoch;
+    forget_outgoing(in, o);
+    ack(in, delivery_tag, epoch); /* last: it may lose the connection, and what is still outgoing */
 }
 
 /* Mostly a delay queue that nobody has declared yet. */
@@ -231,7 +266,7 @@ static void refused(struct intake *in, const struct broker_event *event)
         o->not_before_us = clock_boot_us() + PUBLISH_AGAIN_US;
         struct err e = start_lane(in->config.settings, in->broker, in->config.settings->worker.lane,
                                   &o->delay_s, o->delay_s > 0);
-        if (e.code && e.code != ERR_TIMEOUT) lose(in, &e);
+        if (e.code) log_warn("broker", "msg=\"cannot declare\" err=\"%s\"", e.text);
         return;
     }
 }
@@ -281,10 +316,23 @@ static void take_events(struct intake *in)
     }
 }
 
+/* To be published: the job's message, or its retry. */
+static void pass_on(struct intake *in, const struct note *note)
+{
+    struct job *job = note->job;
+    struct outgoing *o = add_outgoing(in, note->kind);
+    o->job = job;
+    o->delay_s = (int)note->value;
+    o->delivery_tag = job->delivery_tag;
+    o->epoch = job->epoch;
+    memcpy(o->reason, job->reason, sizeof o->reason);
+    chunk_message_id(o->message_id, job->message.run, job->message.chunk,
+                     job->message.attempt + (note->kind == NOTE_RETRY ? 1 : 0));
+}
+
 static void on_note(struct intake *in, const struct note *note)
 {
     struct job *job = note->job;
-    struct outgoing *o;
     switch (note->kind) {
     case NOTE_ACK:
         FAULT_POINT("closed_not_acked");
@@ -294,15 +342,15 @@ static void on_note(struct intake *in, const struct note *note)
         break;
     case NOTE_COPY:
     case NOTE_DEAD:
+        if (in->broker && job->epoch == in->epoch) {
+            pass_on(in, note);
+            break;
+        }
+        job_free(job); /* PROTOCOL C9, C10: the message comes again by itself */
+        in->in_hand--;
+        break;
     case NOTE_RETRY:
-        o = add_outgoing(in, note->kind);
-        o->job = job;
-        o->delay_s = (int)note->value;
-        o->delivery_tag = job->delivery_tag;
-        o->epoch = job->epoch;
-        memcpy(o->reason, job->reason, sizeof o->reason);
-        chunk_message_id(o->message_id, job->message.run, job->message.chunk,
-                         job->message.attempt + (note->kind == NOTE_RETRY ? 1 : 0));
+        if (can_retry(in, job)) pass_on(in, note);
         break;
     case NOTE_STOP:
         in->ledger_is_through = true;
@@ -321,10 +369,13 @@ static void take_notes(struct intake *in)
     for (size_t i = 0; i < n; i++) on_note(in, &notes[i]);
 }
 
+/* A lane that cannot be declared as it should be leaves the connection of use: what is published or
+ * acknowledged over it is not held up. Where it is lost, broker_next says so. */
 static void consume(struct intake *in)
 {
     const struct settings_worker *w = &in->config.settings->worker;
-    struct err e = start_lane(in->config.settings, in->broker, w->lane, NULL, 0);
+    struct err undeclared = start_lane(in->config.settings, in->broker, w->lane, NULL, 0);
+    struct err e = undeclared;
     if (!e.code) e = broker_consume(in->broker, w->lane, w->prefetch);
     in->consuming = !e.code;
     if (in->consuming) {
@@ -332,7 +383,7 @@ static void consume(struct intake *in)
         return;
     }
     log_warn("broker", "msg=\"cannot consume\" tries=%d err=\"%s\"", in->tries, e.text);
-    if (e.code == ERR_TIMEOUT)
+    if (undeclared.code || e.code == ERR_TIMEOUT)
         reconnect_later(in);
     else
         lose(in, &e);

@@ -9,7 +9,7 @@ enum value_kind {
     VALUE_NULL,
     VALUE_FALSE,
     VALUE_TRUE,
-    VALUE_NUMBER, /* text holds it as it was written: "7", "3.50" */
+    VALUE_NUMBER, /* text holds it as the message writes it: "7", "3.5" */
     VALUE_TEXT,   /* UTF-8, may hold any byte but is NUL-terminated too */
     VALUE_LIST,
     VALUE_MAP

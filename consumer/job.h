@@ -1,8 +1,8 @@
 /* A chunk in a worker's hands: from delivery to ack. Each field has one owning thread at a time;
  * ownership moves only with a note through a queue.
  *
- *   broker thread   delivery_tag, epoch, publish, reason; message while not claimed or sending
- *   ledger thread   state, token, seq, the committed numbers, arrived, run (reference)
+ *   broker thread   body, delivery_tag, epoch, published_us; message while not claimed or sending
+ *   ledger thread   reason, state, token, seq, the committed numbers, arrived, run (reference)
  *   sender thread   work from NOTE_SEND to NOTE_RETURNED; outcomes[i] until NOTE_OUTCOME i
  * message and run are read-only for all once NOTE_CLAIM was passed. */
 #ifndef MAILFLOCK_JOB_H
@@ -33,14 +33,13 @@ struct job {
     struct chunk_message message;
     struct run *run;
     /* broker thread */
-    void *body; /* the message as it came, for copies; NULL once it cannot be needed */
+    void *body; /* the message as it came, for copies */
     size_t body_len;
     uint64_t delivery_tag;
-    unsigned epoch; /* of the connection the tag belongs to */
-    bool redelivered;
+    unsigned epoch;       /* of the connection the tag belongs to */
     int64_t published_us; /* by the producer's clock, UTC; 0 = not known, or it went another way */
-    char reason[JOB_REASON_SIZE]; /* for dead letters */
     /* ledger thread */
+    char reason[JOB_REASON_SIZE]; /* for dead letters */
     enum job_state state;
     uint64_t token;
     uint32_t seq;

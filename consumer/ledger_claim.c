@@ -155,7 +155,7 @@ struct err ledger_claim(struct ledger *l, struct job *job)
     if (!claimed) return turn_away(l, job);
     FAULT_POINT("after_claim");
     TRY(ledger_recover(l, job, &mine));
-    if (*job->reason) {
+    if (mine && *job->reason) {
         dead(l, job, job->reason);
         return err_none();
     }

@@ -205,6 +205,7 @@ static void reset(struct job *job)
     memset(job->losses, 0, n);
     job->n_work = job->n_expected = job->n_arrived = job->n_committed = 0;
     job->n_granted = job->n_answered = 0;
+    job->reason[0] = '\0';
 }
 
 struct err ledger_recover(struct ledger *l, struct job *job, bool *mine)

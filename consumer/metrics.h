@@ -11,7 +11,7 @@
 
 /* The only global mutable state of the consumer. */
 struct metrics {
-    atomic_ulong outcomes[OUTCOME_STATUSES]; /* as recorded, by status */
+    atomic_ulong outcomes[OUTCOME_STATUSES]; /* as they came, by status */
     atomic_ulong chunks_claimed, chunks_ended, leases_lost;
     atomic_ulong connections_opened, connections_failed;
     atomic_long connections_open, chunks_in_hand, window;

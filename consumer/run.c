@@ -15,19 +15,12 @@ static struct err compile(struct run *run)
     return err_none();
 }
 
-static enum run_control control_parse(const char *word)
-{
-    return strcmp(word, "go") == 0       ? RUN_GO
-           : strcmp(word, "paused") == 0 ? RUN_PAUSED
-                                         : RUN_CANCELLED;
-}
-
 struct err run_load(struct db *db, uint64_t id, struct run **out)
 {
     struct db_result *r;
     *out = NULL;
     TRY(db_queryf(db, &r,
-                  "SELECT content, TIMESTAMPDIFF(SECOND, '1970-01-01', scheduled_at), control"
+                  "SELECT content, TIMESTAMPDIFF(SECOND, '1970-01-01', scheduled_at)"
                   " FROM run WHERE id=%" PRIu64,
                   id));
     if (!db_next(r)) {
@@ -38,7 +31,6 @@ struct err run_load(struct db *db, uint64_t id, struct run **out)
     run->id = id;
     run->refs = 1;
     run->scheduled_s = db_i64(r, 1);
-    run->control = control_parse(db_text(r, 2));
     struct db_cell json = db_cell(r, 0);
     struct err e = content_decode(json.text, json.len, &run->content);
     db_result_free(r);

@@ -11,16 +11,13 @@
 #include "common/err.h"
 #include "common/mime.h"
 
-enum run_control { RUN_GO, RUN_PAUSED, RUN_CANCELLED };
-
 struct run {
     uint64_t id;
     int64_t scheduled_s; /* UTC */
     struct content content;
     struct message *mail;
-    const char *domain;       /* of message ids; in mail */
-    enum run_control control; /* as last read; ledger thread only */
-    int refs;                 /* atomic by __atomic builtins: jobs are freed by the broker thread */
+    const char *domain; /* of message ids; in mail */
+    int refs;           /* atomic by __atomic builtins: jobs are freed by the broker thread */
 };
 
 /* run_load: reads and compiles run id. ERR_INPUT where there is no such run or its content is no

@@ -44,7 +44,8 @@ struct transport_ops {
     void (*wake)(struct transport *t);
     /* tick: about ten times a second, for deadlines. */
     void (*tick)(struct transport *t, int64_t now_us);
-    /* drop: the task is being given up: put back what was taken and not handed over. */
+    /* drop: the task is being given up: put back what was taken and not handed over, unless it
+     * stands behind a final dot that is to be answered first. */
     void (*drop)(struct transport *t, const struct task *task);
     /* drop_all: as drop, and what is handed over is answered as OUTCOME_OPEN now. An envelope that
      * stands behind another task's final dot stays until that is answered. */

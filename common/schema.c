@@ -120,20 +120,23 @@ static const char SERVICE_PACE_TABLE[] =
     " held_us BIGINT NOT NULL DEFAULT 0"
     ") ENGINE=InnoDB DEFAULT CHARSET=utf8mb4";
 
-static const struct {
+/* Where sql creates a table: it is called name, and columns are some by which it is known. */
+struct migration {
     int number;
-    const char *name, *sql;
-} MIGRATIONS[] = {
-    {1, "run", RUN_TABLE},
-    {2, "chunk", CHUNK_TABLE},
-    {3, "delivery", DELIVERY_TABLE},
-    {4, "suppression", SUPPRESSION_TABLE},
-    {5, "suppression_fold", SUPPRESSION_FOLD},
-    {6, "suppression_exact", SUPPRESSION_EXACT},
-    {7, "run_missed", RUN_MISSED},
-    {8, "schedule", SCHEDULE_TABLE},
-    {9, "contact_cache", CONTACT_CACHE_TABLE},
-    {10, "service_pace", SERVICE_PACE_TABLE},
+    const char *name, *sql, *columns;
+};
+
+static const struct migration MIGRATIONS[] = {
+    {1, "run", RUN_TABLE, "campaign, scheduled_at, publishing, control, content"},
+    {2, "chunk", CHUNK_TABLE, "run_id, chunk_no, first_id, last_id, digest, token, seq"},
+    {3, "delivery", DELIVERY_TABLE, "run_id, chunk_no, position, recipient_id, maybe, enhanced"},
+    {4, "suppression", SUPPRESSION_TABLE, "email, reason, source, at"},
+    {5, "suppression_fold", SUPPRESSION_FOLD, NULL},
+    {6, "suppression_exact", SUPPRESSION_EXACT, NULL},
+    {7, "run_missed", RUN_MISSED, NULL},
+    {8, "schedule", SCHEDULE_TABLE, "campaign, digest, settled_until"},
+    {9, "contact_cache", CONTACT_CACHE_TABLE, "cache, id, version, deleted, json, stored_at"},
+    {10, "service_pace", SERVICE_PACE_TABLE, "origin, next_us, held_us"},
 };
 enum { N_MIGRATIONS = sizeof MIGRATIONS / sizeof MIGRATIONS[0] };
 
@@ -147,6 +150,44 @@ static struct err read_number(struct db *db, int *number)
     return err_none();
 }
 
+/* Errors of a statement whose work is done already, of both servers. */
+static bool is_there_already(const struct err *e)
+{
+    switch (e->code == ERR_DB ? e->native : 0) {
+    case 1050: /* table */
+    case 1060: /* column */
+    case 1061: /* key */
+    case 1826: /* constraint, MariaDB */
+    case 3822: /* constraint, MySQL */
+        return true;
+    default:
+        return false;
+    }
+}
+
+/* A table of that name may be somebody else's, and later migrations would change it. */
+static struct err check_ours(struct db *db, const struct migration *m)
+{
+    struct db_result *r;
+    if (!m->columns) return err_none();
+    struct err e = db_queryf(db, &r, "SELECT %s FROM %s LIMIT 0", m->columns, m->name);
+    if (e.code && db_failure_of(&e) == DB_FAILURE_STATEMENT)
+        return err_wrap(e, "the database has a table '%s' that is not Mailflock's", m->name);
+    if (!e.code) db_result_free(r);
+    return e;
+}
+
+/* The servers commit a change of a table at once: an init that ended between it and its number
+ * leaves it to be found by the next one. */
+static struct err apply(struct db *db, const struct migration *m)
+{
+    struct err e = db_exec_text(db, m->sql, NULL);
+    if (e.code && !is_there_already(&e)) return e;
+    if (e.code) TRY(check_ours(db, m));
+    return db_execf(db, NULL, "INSERT INTO schema_migration VALUES (%d, '%s', UTC_TIMESTAMP(6))",
+                    m->number, m->name);
+}
+
 static struct err apply_missing(struct db *db, int *applied)
 {
     int have;
@@ -158,9 +199,7 @@ static struct err apply_missing(struct db *db, int *applied)
     TRY(read_number(db, &have));
     for (int i = 0; i < N_MIGRATIONS; i++) {
         if (MIGRATIONS[i].number <= have) continue;
-        TRY(db_exec_text(db, MIGRATIONS[i].sql, NULL));
-        TRY(db_execf(db, NULL, "INSERT INTO schema_migration VALUES (%d, '%s', UTC_TIMESTAMP(6))",
-                     MIGRATIONS[i].number, MIGRATIONS[i].name));
+        TRY(apply(db, &MIGRATIONS[i]));
         ++*applied;
     }
     return err_none();

@@ -8,7 +8,8 @@
 #include "common/db.h"
 #include "common/err.h"
 
-/* schema_migrate: applies what is missing, in order, under a lock; *applied counts. Idempotent. */
+/* schema_migrate: applies what is missing, in order, under a lock; *applied counts. Idempotent, and
+ * goes on where one that was interrupted stopped. */
 struct err schema_migrate(struct db *db, int *applied) MUST_CHECK;
 
 /* schema_check: ERR_DB with the command to run where the tables are missing or too old; a newer

@@ -15,6 +15,9 @@
 static const char *const LANES[] = {"bulk", "fast"};
 enum { N_LANES = sizeof LANES / sizeof LANES[0] };
 
+/* The server says nothing while it rebuilds a table. */
+enum { MIGRATION_TIMEOUT_MS = 24 * 60 * 60 * 1000 };
+
 static struct err create_database(struct console *c, const struct db_config *config)
 {
     struct db_config without = *config;
@@ -41,6 +44,7 @@ static struct err create_database(struct console *c, const struct db_config *con
 static struct err open_database(struct console *c)
 {
     struct db_config config = console_db_config(c);
+    config.io_timeout_ms = MIGRATION_TIMEOUT_MS;
     struct err e = start_db(&c->settings, &config, &c->db);
     if (e.native != CONSOLE_UNKNOWN_DATABASE || e.code != ERR_DB) return e;
     TRY(create_database(c, &config));

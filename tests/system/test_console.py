@@ -112,6 +112,31 @@ class ConsoleTest(unittest.TestCase):
             self.assertEqual(stage.ready("mailflock.bulk.wait.10"), 0)  # the lease
             self.assertEqual(stage.ready("mailflock.dead"), 0)
 
+    def test_init_goes_on_after_an_interruption(self):
+        with Stage(recipients=1) as stage:
+            shown = "SELECT table_name, column_name, column_type, collation_name FROM " \
+                    "information_schema.columns WHERE table_schema=DATABASE() ORDER BY 1, 2"
+            tables, newest = stage.rows(shown), stage.value("SELECT MAX(number) FROM schema_migration")
+            for number in range(newest, 0, -1):  # the tables are there, the numbers are not
+                with self.subTest(number=number):
+                    stage.execute("DELETE FROM schema_migration WHERE number>=%s", number)
+                    self.assertRegex(stage.mailflock("init"),
+                                     rf"^schema: {newest - number + 1} migrations? applied\n")
+                    self.assertEqual(stage.rows(shown), tables)
+            self.assertIn("schema: up to date\n", stage.mailflock("init"))
+            constraints = "SELECT COUNT(*) FROM information_schema.check_constraints WHERE " \
+                          "constraint_schema=DATABASE() AND constraint_name LIKE 'suppression%'"
+            self.assertEqual(stage.value(constraints), 1)
+
+    def test_init_leaves_a_table_of_somebody_else_alone(self):
+        with Stage(init=False) as stage:
+            stage.execute("CREATE TABLE suppression (email VARCHAR(320), since DATE)")
+            stage.execute("INSERT INTO suppression VALUES ('Mia@example.net', '2026-01-01')")
+            for _ in range(2):
+                done = stage.run_program("mailflock", "init", code=1)
+                self.assertIn("table 'suppression' that is not Mailflock's", done.stderr)
+            self.assertEqual(stage.value("SELECT email FROM suppression"), "Mia@example.net")
+
     def test_init_creates_a_database_that_is_missing(self):
         with Stage(init=False) as stage:
             stage.execute(f"DROP DATABASE {stage.database}")

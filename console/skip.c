@@ -112,15 +112,16 @@ static struct err end_deferred(struct db *db, struct lost *c)
     return err_none();
 }
 
+/* Outcomes have a digest beside them; nobody can compute that of a chunk that was never claimed. */
 static struct err close_chunk(struct db *db, const struct lost *c)
 {
-    return db_execf(db, NULL,
-                    "UPDATE chunk SET seq = seq + 1, skipped = skipped + %" PRId64
-                    ", unknown = unknown + %" PRId64
-                    ", deferred = 0, state = 'done', token = NULL, owner = NULL,"
-                    " lease_until = NULL, next_due = NULL WHERE run_id = %" PRIu64
-                    " AND chunk_no = %u",
-                    c->skipped, c->unknown, c->run, c->no);
+    return db_execf(
+        db, NULL,
+        "UPDATE chunk SET seq = seq + 1, digest = COALESCE(digest, 0), skipped = skipped + %" PRId64
+        ", unknown = unknown + %" PRId64
+        ", deferred = 0, state = 'done', token = NULL, owner = NULL,"
+        " lease_until = NULL, next_due = NULL WHERE run_id = %" PRIu64 " AND chunk_no = %u",
+        c->skipped, c->unknown, c->run, c->no);
 }
 
 static struct err skip_once(struct db *db, struct lost *c, struct buf *sql)

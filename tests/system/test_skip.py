@@ -63,6 +63,14 @@ class SkipTest(unittest.TestCase):
             self.assertIn("completed=1", self.due(stage))
             self.refused(stage, run, "--chunk", "0", says="is done: nothing to skip")
 
+    def test_a_chunk_that_was_never_claimed_leaves_sound_accounts(self):
+        with Stage(recipients=30) as stage:
+            run = stage.produce()
+            stage.delete_queue(LANE)
+            self.assertIn("30 recipients skipped, 0 unknown", stage.mailflock("skip", run, "--chunk=0"))
+            self.assertEqual(stage.assert_balanced(run)["skipped"], 30)
+            self.assertRegex(stage.mailflock("audit", run), "breaches=0 balanced=yes")
+
     def test_deferred_recipients_end_too(self):
         with Stage(recipients=60, campaign={"audience": {"chunk": 60}}) as stage:
             stage.start_fakesmtp(rcpt_defer=1.0, defer_times=0)

@@ -235,8 +235,9 @@ static struct err complete(const struct reading *r)
 
 bool campaign_name_valid(const char *name)
 {
+    static const char letters[] = "abcdefghijklmnopqrstuvwxyz";
     size_t len = strlen(name);
-    return len >= 1 && len <= CAMPAIGN_NAME_MAX &&
+    return len <= CAMPAIGN_NAME_MAX && strpbrk(name, letters) &&
            strspn(name, "abcdefghijklmnopqrstuvwxyz0123456789-") == len;
 }
 
@@ -247,7 +248,7 @@ static struct err read_file(const struct settings *settings, const char *name,
     if (!campaign_name_valid(name))
         return err_make(ERR_CONFIG, 0,
                         "'%.80s' cannot be a campaign's name: lower-case letters, digits and "
-                        "hyphens, at most %d",
+                        "hyphens, at most %d, and at least one letter",
                         name, CAMPAIGN_NAME_MAX);
     char file[PATH_MAX];
     snprintf(file, sizeof file, "%s/%s.cfg", settings->campaigns_dir, name);
@@ -298,7 +299,7 @@ static struct err add_name(const char *dir, const char *file, struct conf_texts 
         free(name);
         return err_make(ERR_CONFIG, 0,
                         "%s/%s: a campaign's file is named with lower-case letters, digits and "
-                        "hyphens, at most %d, and .cfg",
+                        "hyphens, at most %d, with at least one letter, and .cfg",
                         dir, file, CAMPAIGN_NAME_MAX);
     }
     names->items = mem_resize(names->items, (names->count + 1) * sizeof *names->items);

@@ -90,7 +90,8 @@ struct err campaign_read_schedule(const struct settings *settings, const char *n
 /* campaign_free: frees what campaign_read filled in; harmless on a zeroed struct. */
 void campaign_free(struct campaign *campaign);
 
-/* campaign_name_valid: [a-z0-9-]{1,64}. */
+/* campaign_name_valid: [a-z0-9-]{1,64} with a letter among them: digits alone are a run's number to
+ * the operator's commands. */
 bool campaign_name_valid(const char *name);
 
 /* campaign_list: the names in the campaigns directory, in order. Returns owned texts, freed with

@@ -217,16 +217,24 @@ static void a_name_is_checked_before_it_becomes_a_path(void **state)
 {
     (void)state;
     static const char *const wrong[] = {
-        "",      "../c",
-        "a/b",   "C",
-        "c.cfg", "가",
-        "a b",   "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"};
+        "",
+        "../c",
+        "a/b",
+        "C",
+        "c.cfg",
+        "가",
+        "a b",
+        "2024",
+        "20-24",
+        "-",
+        "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"};
     for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
         struct campaign c;
         struct err e = campaign_read(&settings, wrong[i], &c);
         assert_tells(&e, ERR_CONFIG, (const char *[]){"cannot be a campaign's name"}, 1);
     }
     assert_true(campaign_name_valid("welcome-2"));
+    assert_true(campaign_name_valid("2024-a"));
 }
 
 static void campaigns_are_listed_in_order(void **state)

@@ -41,6 +41,7 @@ struct db_config console_db_config(const struct console *c)
 {
     struct db_config config = start_db_config(&c->settings, "mailflock");
     config.io_timeout_ms = IO_TIMEOUT_MS;
+    if (c->changes) config.session_timeout_s = start_lease_s(&c->settings);
     return config;
 }
 
@@ -52,14 +53,19 @@ struct err console_reopen(struct console *c)
     return start_db(&c->settings, &config, &c->db);
 }
 
-struct err console_open(struct console *c)
+struct err console_open_ledger(struct console *c)
 {
-    TRY(console_read_settings(c));
     struct err e = console_reopen(c);
     if (e.code == ERR_DB && e.native == CONSOLE_UNKNOWN_DATABASE)
         return err_wrap(e, "run 'mailflock init' first");
     if (e.code) return e;
     return schema_check(c->db);
+}
+
+struct err console_open(struct console *c)
+{
+    TRY(console_read_settings(c));
+    return console_open_ledger(c);
 }
 
 void console_close(struct console *c)

@@ -15,6 +15,7 @@ enum { CONSOLE_DONE = 0, CONSOLE_FAILED = 1, CONSOLE_USAGE = 2 };
 /* Zeroed but for config_file at first; console_close frees what the functions below put in. */
 struct console {
     const char *config_file;
+    bool changes; /* set before opening: row locks of workers' chunks go soon after their client */
     struct settings settings;
     struct db *db;
 };
@@ -52,8 +53,10 @@ struct err console_read_settings(struct console *c) MUST_CHECK;
 /* console_db_config: what the console's connections have in common. Borrows the settings. */
 struct db_config console_db_config(const struct console *c);
 
-/* console_open: settings, database, and a schema of the right version. */
+/* console_open: settings, database, and a schema of the right version. console_open_ledger: the
+ * same, when the settings have been read. */
 struct err console_open(struct console *c) MUST_CHECK;
+struct err console_open_ledger(struct console *c) MUST_CHECK;
 
 /* console_reopen: a new connection in place of one that was lost. */
 struct err console_reopen(struct console *c) MUST_CHECK;

@@ -47,6 +47,7 @@ static struct err apply(struct console *c, const struct change *change, const ch
 static int command(struct console *c, int argc, char **argv, const struct change *change)
 {
     if (!console_options(&argc, argv, NULL, 0, 1, 1)) return CONSOLE_USAGE;
+    c->changes = true;
     struct err e = console_open(c);
     if (!e.code) e = apply(c, change, argv[1]);
     return e.code ? console_fail(&e) : CONSOLE_DONE;

@@ -165,15 +165,27 @@ static struct err conclude(struct dead *d, const char *name, unsigned count)
     return err_none();
 }
 
-static struct err through_queue(struct dead *d, const char *name, letter_action action)
+static struct err settle(struct dead *d, unsigned count, letter_action action)
 {
-    TRY(dead_queue_open(&d->queue, &d->console->settings));
-    unsigned count = dead_queue_count(d->queue);
     if (d->json) printf("{\"letters\":[");
     if (action == list_letter && !d->json && count)
         printf("%6s %-20s %-8s %10s %10s %s\n", "number", "id", "lane", "bytes", "recipients",
                "reason");
-    struct err e = for_each(d, action), closed = dead_queue_close(d->queue);
+    return for_each(d, action);
+}
+
+/* The ledger is opened last: its session would not outlive a long wait for the broker. */
+static struct err through_queue(struct dead *d, const char *name, letter_action action,
+                                bool needs_ledger)
+{
+    struct console *c = d->console;
+    TRY(console_read_settings(c));
+    TRY(dead_queue_open(&d->queue, &c->settings));
+    unsigned count = dead_queue_count(d->queue);
+    c->changes = true;
+    struct err e = needs_ledger ? console_open_ledger(c) : err_none();
+    if (!e.code) e = settle(d, count, action);
+    struct err closed = dead_queue_close(d->queue);
     if (!e.code) e = closed;
     return e.code ? e : conclude(d, name, count);
 }
@@ -212,8 +224,8 @@ int command_dead(struct console *c, int argc, char **argv)
         return console_usage(argv[0], "%s takes one letter's number or id", argv[1]);
 
     buf_init(&d.out, OUT_MAX);
-    struct err e = ACTIONS[i].needs_ledger ? console_open(c) : console_read_settings(c);
-    if (!e.code) e = through_queue(&d, argc == 3 ? argv[2] : "", ACTIONS[i].run);
+    struct err e =
+        through_queue(&d, argc == 3 ? argv[2] : "", ACTIONS[i].run, ACTIONS[i].needs_ledger);
     buf_fini(&d.out);
     if (e.code) return console_fail(&e);
     return d.n_refused ? CONSOLE_FAILED : CONSOLE_DONE;

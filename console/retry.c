@@ -79,6 +79,7 @@ int command_retry(struct console *c, int argc, char **argv)
         return console_usage(argv[0], "--status takes failed, suppressed or skipped");
     if (code && !reopen_parse_code(code, &choice.code_least, &choice.code_most))
         return console_usage(argv[0], "--code takes a reply code such as 4xx, 55x or 550");
+    c->changes = true;
     struct err e = console_open(c);
     if (!e.code) e = retry(c, argv[1], &choice);
     return e.code ? console_fail(&e) : CONSOLE_DONE;
@@ -103,6 +104,7 @@ int command_unknown(struct console *c, int argc, char **argv)
     if (!console_options(&argc, argv, options, 3, 1, 1)) return CONSOLE_USAGE;
     if (again + sent + csv > 1)
         return console_usage(argv[0], "--resend, --mark-sent and --csv exclude one another");
+    c->changes = again || sent;
     struct err e = console_open(c);
     if (!e.code) e = tally_find(c->db, argv[1], &run);
     if (!e.code && again) e = resend(c, &run, &choice);

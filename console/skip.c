@@ -159,6 +159,7 @@ static struct err skip(struct db *db, struct lost *c)
 static struct err run_command(struct console *c, const char *name, uint32_t chunk_no)
 {
     struct tally run;
+    c->changes = true;
     TRY(console_open(c));
     TRY(tally_find(c->db, name, &run));
     struct lost lost = {.run = run.id, .no = chunk_no};

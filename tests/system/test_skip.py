@@ -2,7 +2,7 @@
 
 import unittest
 
-from harness import Stage, wait_until
+from harness import Stage, binary, wait_until
 
 LANE = "mailflock.bulk"
 
@@ -88,6 +88,27 @@ class SkipTest(unittest.TestCase):
             self.assertEqual([p for p, in stage.rows("SELECT position FROM delivery WHERE "
                                                      "status='unknown' ORDER BY 1")],
                              [*range(5, 10), *range(50, 60)])
+
+    def test_an_operator_who_vanishes_blocks_no_worker(self):
+        with Stage(recipients=10, settings={"worker": {"lease": "5s"}}) as stage:
+            run = stage.produce()
+            with stage.connect_database() as other, other.cursor() as cursor:
+                cursor.execute("START TRANSACTION")
+                cursor.execute("INSERT INTO delivery (run_id, chunk_no, position, recipient_id, email,"
+                               " status, attempt, at) VALUES (%s, 0, 5, '5', '', 'sent', 1, NOW())", (run,))
+                skip = stage.start("skip", [binary("mailflock"), "-c", stage.config, "skip", str(run),
+                                            "--chunk", "0"])
+                inserting = "SELECT COUNT(*) FROM information_schema.processlist WHERE db=DATABASE()" \
+                            " AND info LIKE 'INSERT INTO delivery%'"
+                wait_until(lambda: stage.value(inserting), 10, "the chunk to be in its hands")
+                skip.freeze()
+                cursor.execute("ROLLBACK")
+                cursor.execute("SET innodb_lock_wait_timeout=30")
+                cursor.execute("UPDATE chunk SET owner='a worker'")
+            self.assertTrue(skip.alive)
+            skip.thaw()
+            self.assertEqual(skip.wait(20), 1)
+            self.assertEqual(stage.one("SELECT state, owner FROM chunk"), ("queued", "a worker"))
 
     def test_wrong_usage_is_exit_2(self):
         with Stage() as stage:

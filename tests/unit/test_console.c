@@ -67,6 +67,15 @@ static void text_for_terminals_has_no_control_characters(void **state)
     assert_string_equal(console_text(out, sizeof out, "abcde\xc3\xa9"), "abcde\xc3\xa9");
 }
 
+static void only_who_changes_chunks_has_a_short_session(void **state)
+{
+    (void)state;
+    struct console c = {.settings.worker.lease_ms = 7500};
+    assert_int_equal(console_db_config(&c).session_timeout_s, 0);
+    c.changes = true;
+    assert_int_equal(console_db_config(&c).session_timeout_s, 8);
+}
+
 static void csv_fields_are_quoted_where_they_must_be(void **state)
 {
     (void)state;
@@ -155,6 +164,7 @@ int main(void)
         cmocka_unit_test(options_are_found_wherever_they_stand),
         cmocka_unit_test(wrong_arguments_are_refused),
         cmocka_unit_test(text_for_terminals_has_no_control_characters),
+        cmocka_unit_test(only_who_changes_chunks_has_a_short_session),
         cmocka_unit_test(csv_fields_are_quoted_where_they_must_be),
         cmocka_unit_test(code_patterns_become_ranges),
     };

@@ -4,7 +4,6 @@
 #include <errmsg.h>
 #include <errno.h>
 #include <mysql.h>
-#include <mysqld_error.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -25,11 +24,12 @@ struct db_result {
     unsigned long *lengths;
 };
 
+/* The server's errors are numbers here: their names differ between the client libraries. */
 enum db_failure db_failure_of(const struct err *e)
 {
     switch (e->native) {
-    case ER_LOCK_WAIT_TIMEOUT:
-    case ER_LOCK_DEADLOCK:
+    case 1205: /* lock wait timeout */
+    case 1213: /* deadlock */
         return DB_FAILURE_RETRY;
     case CR_SERVER_GONE_ERROR:
     case CR_SERVER_LOST:
@@ -43,23 +43,23 @@ enum db_failure db_failure_of(const struct err *e)
     case 2055: /* CR_SERVER_LOST_EXTENDED */
     case 4031: /* MySQL 8: closed for inactivity */
     case 1927: /* MariaDB: connection was killed */
-    case ER_QUERY_INTERRUPTED:
-    case ER_NET_READ_INTERRUPTED:
-    case ER_SERVER_SHUTDOWN:
-    case ER_NORMAL_SHUTDOWN:
+    case 1317: /* query interrupted */
+    case 1159: /* timeout reading packets */
+    case 1053: /* server shutdown */
+    case 1077: /* normal shutdown */
         return DB_FAILURE_LOST;
-    case ER_ACCESS_DENIED_ERROR:
-    case ER_DBACCESS_DENIED_ERROR:
-    case ER_BAD_DB_ERROR:
+    case 1045: /* wrong user or password */
+    case 1044: /* no right to the database */
+    case 1049: /* no such database */
         return DB_FAILURE_REFUSED;
-    case ER_DISK_FULL:
-    case ER_RECORD_FILE_FULL:
-    case ER_CON_COUNT_ERROR:
-    case ER_TOO_MANY_USER_CONNECTIONS:
-    case ER_ERROR_ON_WRITE:
+    case 1021: /* disk full */
+    case 1114: /* table full */
+    case 1040: /* too many connections */
+    case 1203: /* too many connections of the user */
+    case 1026: /* error on write */
         return DB_FAILURE_FULL;
-    case ER_OPTION_PREVENTS_STATEMENT: /* read_only */
-    case 1836:                         /* ER_READ_ONLY_MODE */
+    case 1290: /* an option such as read_only forbids it */
+    case 1836: /* read only mode */
         return DB_FAILURE_READ_ONLY;
     default:
         return DB_FAILURE_STATEMENT;

@@ -15,7 +15,7 @@
 #include <string.h>
 #include <sys/socket.h>
 
-#define CA_FILE_DEFAULT "/etc/ssl/certs/ca-certificates.crt"
+#include "common/ca_file.h"
 
 enum {
     FRAME_MAX = 131072, /* RabbitMQ's own default: most chunks are one body frame */
@@ -121,7 +121,7 @@ static int or_default(int value, int fallback)
 static struct err set_up_tls(const struct broker *b, const struct broker_config *c,
                              amqp_socket_t *s)
 {
-    const char *ca_file = c->ca_file && *c->ca_file ? c->ca_file : CA_FILE_DEFAULT;
+    const char *ca_file = c->ca_file && *c->ca_file ? c->ca_file : CA_FILE_SYSTEM;
     amqp_ssl_socket_set_verify_peer(s, c->tls_verify);
     amqp_ssl_socket_set_verify_hostname(s, c->tls_verify);
     if (!amqp_ssl_socket_set_ssl_versions(s, AMQP_TLSv1_2, AMQP_TLSvLATEST) &&

@@ -9,6 +9,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/ca_file.h"
+
 enum { SQL_MAX = 64 * 1024 * 1024 };
 
 struct db {
@@ -75,19 +77,28 @@ static struct err failure(struct db *db, const char *what)
     return err_make(ERR_DB, (int)number, "%s: %s (%u)", what, mysql_error(db->mysql), number);
 }
 
+#if defined(MARIADB_BASE_VERSION) || defined(MARIADB_VERSION_ID)
+static void demand_tls(MYSQL *mysql, const char *ca, bool verified)
+{
+    my_bool enforce = 1, verify = verified;
+    mysql_ssl_set(mysql, NULL, NULL, ca, NULL, NULL);
+    mysql_optionsv(mysql, MYSQL_OPT_SSL_ENFORCE, &enforce);
+    mysql_optionsv(mysql, MYSQL_OPT_SSL_VERIFY_SERVER_CERT, &verify);
+}
+#else
+/* Oracle's library does not look for the system's certificates, and will not verify without any. */
+static void demand_tls(MYSQL *mysql, const char *ca, bool verified)
+{
+    unsigned mode = verified ? SSL_MODE_VERIFY_IDENTITY : SSL_MODE_REQUIRED;
+    if (verified) mysql_options(mysql, MYSQL_OPT_SSL_CA, ca ? ca : CA_FILE_SYSTEM);
+    mysql_options(mysql, MYSQL_OPT_SSL_MODE, &mode);
+}
+#endif
+
 static void set_tls(MYSQL *mysql, const struct db_config *config)
 {
     const char *ca = config->ca_file && *config->ca_file ? config->ca_file : NULL;
-    if (!config->tls) return;
-    mysql_ssl_set(mysql, NULL, NULL, ca, NULL, NULL);
-#if defined(MARIADB_BASE_VERSION) || defined(MARIADB_VERSION_ID)
-    my_bool enforce = 1, verify = config->tls_verify;
-    mysql_optionsv(mysql, MYSQL_OPT_SSL_ENFORCE, &enforce);
-    mysql_optionsv(mysql, MYSQL_OPT_SSL_VERIFY_SERVER_CERT, &verify);
-#else
-    unsigned mode = config->tls_verify ? SSL_MODE_VERIFY_IDENTITY : SSL_MODE_REQUIRED;
-    mysql_options(mysql, MYSQL_OPT_SSL_MODE, &mode);
-#endif
+    if (config->tls) demand_tls(mysql, ca, config->tls_verify);
 }
 
 static unsigned whole_seconds(int ms)

@@ -205,18 +205,19 @@ static struct err apply_missing(struct db *db, int *applied)
     return err_none();
 }
 
+#define LOCK_NAME "CONCAT('mailflock.init.', " DB_LOCK_DATABASE ")"
+
 struct err schema_migrate(struct db *db, int *applied)
 {
     struct db_result *r;
     *applied = 0;
-    TRY(db_queryf(db, &r, "SELECT GET_LOCK(CONCAT('mailflock.init.', DATABASE()), 60)"));
+    TRY(db_queryf(db, &r, "SELECT GET_LOCK(" LOCK_NAME ", 60)"));
     bool locked = db_next(r) && db_i64(r, 0) == 1;
     db_result_free(r);
     if (!locked)
         return err_make(ERR_STATE, 0, "another 'mailflock init' is at work on this database");
     struct err e = apply_missing(db, applied);
-    struct err unlocked =
-        db_exec_text(db, "DO RELEASE_LOCK(CONCAT('mailflock.init.', DATABASE()))", NULL);
+    struct err unlocked = db_exec_text(db, "DO RELEASE_LOCK(" LOCK_NAME ")", NULL);
     return e.code ? e : unlocked;
 }
 

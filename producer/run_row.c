@@ -122,10 +122,7 @@ struct err run_row_create(struct db *db, const struct content *content, int64_t 
     return row->id ? err_none() : err_make(ERR_STATE, 0, "the run was deleted as it was created");
 }
 
-/* MySQL takes 64 characters for a lock's name; a longer database name is shortened to its hash. */
-#define LOCK_NAME                                                                                  \
-    "CONCAT('mailflock.run.', IF(CHAR_LENGTH(DATABASE()) <= 28, DATABASE(), "                      \
-    "LEFT(SHA1(DATABASE()), 28)), '.', %" PRIu64 ")"
+#define LOCK_NAME "CONCAT('mailflock.run.', " DB_LOCK_DATABASE ", '.', %" PRIu64 ")"
 
 struct err run_row_lock(struct db *db, uint64_t id, bool *locked)
 {

@@ -159,8 +159,8 @@ static struct err apply_to_chunk(struct db *db, const struct change *change, int
             result->recipients += (int64_t)rows;
             return e;
         }
-        if (db_failure_of(&e) != DB_FAILURE_RETRY || tries == TRIES) return e;
-        TRY(db_exec_text(db, "ROLLBACK", NULL));
+        struct err undone = db_exec_text(db, "ROLLBACK", NULL);
+        if (db_failure_of(&e) != DB_FAILURE_RETRY || tries == TRIES || undone.code) return e;
         clock_sleep_ms(clock_backoff_ms(tries, 10, 500));
     }
 }
@@ -192,14 +192,16 @@ static struct err apply(struct db *db, const struct change *change, struct reope
     TRY(check_all(db, change));
     do TRY(apply_to_page(db, change, &last, &n, result));
     while (n == PAGE_CHUNKS);
-    if (!change->resend || !result->chunks) return err_none();
-    /* A producer that published the first of these chunks may have closed publishing on what it
-     * saw before the last of them was planned. */
+    return err_none();
+}
+
+struct err reopen_publishing(struct db *db, uint64_t run)
+{
     return db_execf(db, NULL,
                     "UPDATE run SET publishing = 'open', completed_at = NULL WHERE id = %" PRIu64
                     " AND EXISTS (SELECT 1 FROM chunk WHERE run_id = %" PRIu64
                     " AND state = 'planned')",
-                    change->run, change->run);
+                    run, run);
 }
 
 struct err reopen_resend(struct db *db, uint64_t run, const struct reopen_choice *choice,

@@ -27,9 +27,15 @@ struct reopen_result {
 /* reopen_resend: the chosen become deferred, their chunks planned for attempt + 1, and the run open
  * for publishing again; mailflock-producer due publishes them. ERR_STATE, and nothing is changed,
  * where a chunk concerned is leased, stuck, or in the middle of an attempt. published_at stays: it
- * says that the audience has been read to its end. */
+ * says that the audience has been read to its end. After an error of the database, result has the
+ * chunks that were changed until then. Whatever the answer, reopen_publishing comes last. */
 struct err reopen_resend(struct db *db, uint64_t run, const struct reopen_choice *choice,
                          struct reopen_result *result) MUST_CHECK;
+
+/* reopen_publishing: the run is open as long as one of its chunks is planned. A producer that
+ * published the first of several reopened chunks may have closed it on what it saw before the last
+ * of them was planned. */
+struct err reopen_publishing(struct db *db, uint64_t run) MUST_CHECK;
 
 /* reopen_mark_sent: the unknown ones count as sent. The same conditions, but for attempts. */
 struct err reopen_mark_sent(struct db *db, uint64_t run, struct reopen_result *result) MUST_CHECK;

@@ -12,16 +12,36 @@
 
 enum { CODE_MOST = 65535 };
 
-static struct err finish(const char *what, uint64_t run, const struct reopen_result *result)
+#define CHANGED "run %" PRIu64 ": %" PRId64 " recipient%s in %" PRId64 " chunk%s %s"
+#define CHANGED_ARGS(run, result, what)                                                            \
+    (run), (result)->recipients, (result)->recipients == 1 ? "" : "s", (result)->chunks,           \
+        (result)->chunks == 1 ? "" : "s", (what)
+
+/* e broke the command off: what was done until then holds. */
+static struct err finish(const char *what, uint64_t run, const struct reopen_result *result,
+                         struct err e)
 {
-    printf("run %" PRIu64 ": %" PRId64 " recipient%s in %" PRId64 " chunk%s %s\n", run,
-           result->recipients, result->recipients == 1 ? "" : "s", result->chunks,
-           result->chunks == 1 ? "" : "s", what);
+    if (e.code && !result->chunks) return e;
+    if (e.code)
+        return err_wrap(e, CHANGED "; repeat the command for the others when these are settled",
+                        CHANGED_ARGS(run, result, what));
+    printf(CHANGED "\n", CHANGED_ARGS(run, result, what));
     if (!result->refused) return err_none();
     return err_make(ERR_STATE, 0,
                     "%" PRId64 " chunks were taken up by workers meanwhile and are unchanged: run "
                     "the command again when they are done",
                     result->refused);
+}
+
+/* The end of a resend, whatever came of it; over a new connection where the old one was lost. */
+static struct err open_publishing(struct console *c, uint64_t run, struct err e)
+{
+    if (e.code == ERR_DB && db_failure_of(&e) == DB_FAILURE_LOST) {
+        struct err again = console_reopen(c);
+        if (again.code) return e;
+    }
+    struct err opened = reopen_publishing(c->db, run);
+    return e.code ? e : opened;
 }
 
 static struct err resend(struct console *c, const struct tally *run,
@@ -36,11 +56,12 @@ static struct err resend(struct console *c, const struct tally *run,
     if (!run->counts[choice->status])
         return err_make(ERR_STATE, 0, "run %" PRIu64 " has no recipient that is %s: nothing to do",
                         run->id, status);
-    TRY(reopen_resend(c->db, run->id, choice, &result));
-    if (!result.recipients && !result.refused)
+    struct err e = reopen_resend(c->db, run->id, choice, &result);
+    if (result.chunks || e.code == ERR_DB) e = open_publishing(c, run->id, e);
+    if (!e.code && !result.recipients && !result.refused)
         return err_make(ERR_STATE, 0, "run %" PRIu64 " has no %s recipient with such a code",
                         run->id, status);
-    return finish("will be sent again by 'mailflock-producer due'", run->id, &result);
+    return finish("will be sent again by 'mailflock-producer due'", run->id, &result, e);
 }
 
 static bool retry_status(const char *word, enum tally_status *status)
@@ -90,8 +111,8 @@ static struct err mark_sent(struct console *c, const struct tally *run)
     struct reopen_result result;
     if (!run->counts[TALLY_UNKNOWN])
         return err_make(ERR_STATE, 0, "run %" PRIu64 " has no recipient that is unknown", run->id);
-    TRY(reopen_mark_sent(c->db, run->id, &result));
-    return finish("now count as sent", run->id, &result);
+    struct err e = reopen_mark_sent(c->db, run->id, &result);
+    return finish("now count as sent", run->id, &result, e);
 }
 
 int command_unknown(struct console *c, int argc, char **argv)

@@ -434,6 +434,53 @@ class ConsoleTest(unittest.TestCase):
         self.stage.mailflock("unknown", run, "--mark-sent")
         self.assertEqual(self.stage.one("SELECT sent, unknown, seq FROM chunk"), (10, 0, 2))
 
+    def broken_off(self, trouble, *args):
+        """The command, where the database has trouble with the second of three chunks; its stderr."""
+        self.stage.execute("CREATE TRIGGER trouble BEFORE UPDATE ON chunk FOR EACH ROW "
+                           f"IF NEW.chunk_no=1 THEN {trouble}; END IF")
+        try:
+            done = self.stage.run_program("mailflock", *args, code=1)
+        finally:
+            self.stage.execute("DROP TRIGGER trouble")
+        self.assertEqual(done.stdout, "")
+        return done.stderr
+
+    def test_a_resend_that_breaks_off_says_what_it_did(self):
+        # The run is closed after the first chunk, as by a producer that saw no other.
+        for trouble, says in (("SIGNAL SQLSTATE '45000' SET MESSAGE_TEXT='trouble'", "trouble"),
+                              ("KILL CONNECTION_ID()", "")):
+            with self.subTest(trouble=trouble):
+                self.setUp()
+                run = self.run_row()
+                for no in range(3):
+                    self.chunk(run, no, sent=8, unknown=2)
+                self.stage.execute("CREATE TABLE closed (once INT)")
+                self.stage.execute("CREATE TRIGGER close_it BEFORE UPDATE ON run FOR EACH ROW "
+                                   "IF NOT EXISTS (SELECT 1 FROM closed) THEN SET NEW.publishing='done'; "
+                                   "INSERT INTO closed VALUES (1); END IF")
+                try:
+                    said = self.broken_off(trouble, "unknown", run, "--resend")
+                finally:
+                    self.stage.execute("DROP TRIGGER close_it")
+                    self.stage.execute("DROP TABLE closed")
+                self.assertEqual(self.stage.value("SELECT publishing FROM run"), "open")
+                self.assertIn(f"run {run}: 2 recipients in 1 chunk will be sent again by "
+                              "'mailflock-producer due'; repeat the command", said)
+                self.assertIn(says, said)
+                self.assertEqual(self.stage.rows("SELECT state, deferred, unknown FROM chunk"),
+                                 [("planned", 2, 0), ("done", 0, 2), ("done", 0, 2)])
+                self.stage.mailflock("unknown", run, "--resend")
+                self.assertEqual(self.stage.rows("SELECT DISTINCT state, deferred FROM chunk"),
+                                 [("planned", 2)])
+
+    def test_settling_that_breaks_off_says_what_it_did(self):
+        run = self.run_row()
+        for no in range(3):
+            self.chunk(run, no, sent=8, unknown=2)
+        said = self.broken_off("SIGNAL SQLSTATE '45000'", "unknown", run, "--mark-sent")
+        self.assertIn(f"run {run}: 2 recipients in 1 chunk now count as sent; repeat", said)
+        self.assertEqual(self.stage.rows("SELECT sent FROM chunk"), [(10,), (8,), (8,)])
+
     def test_retry_is_refused_where_it_makes_no_sense(self):
         live = self.run_row("live", publishing="open")
         self.chunk(live, 0, state="queued", failed=5)

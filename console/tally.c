@@ -167,7 +167,8 @@ static struct err read_oldest(struct db *db, uint64_t run, struct tally_detail *
     TRY(db_queryf(
         db, &r,
         "SELECT chunk_no, attempt, CAST(recipients AS SIGNED) -"
-        " (sent + failed + deferred + suppressed + skipped + unknown), deferred, state,"
+        " CAST(sent + failed + deferred + suppressed + skipped + unknown AS SIGNED), deferred,"
+        " state,"
         " " ISO(
             "next_due") " FROM chunk WHERE run_id = %" PRIu64 " AND recipients <>"
                         " sent + failed + suppressed + skipped + unknown ORDER BY chunk_no LIMIT 1",

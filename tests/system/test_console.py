@@ -211,6 +211,12 @@ class ConsoleTest(unittest.TestCase):
         self.assertIn("holder        w1: 1 chunk, lease ends in", text)
         self.assertIn("chunk 1, queued, attempt 1: 5 pending, 1 deferred", text)
 
+    def test_status_of_damaged_accounts_is_told_all_the_same(self):
+        run = self.good_run()
+        self.stage.execute("UPDATE chunk SET recipients=9 WHERE chunk_no=0")
+        self.assertEqual(self.stage.mailflock_json("status", run)["oldest_open"]["pending"], -1)
+        self.assertIn("-1 pending", self.stage.mailflock("status", run))
+
     def test_watch_ends_when_the_run_is_complete(self):
         run = self.run_row()
         self.chunk(run, 0, state="queued", sent=5)

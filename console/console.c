@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "common/encode.h"
 #include "common/log.h"
 #include "common/schema.h"
 #include "common/start.h"
@@ -145,14 +146,30 @@ bool console_options(int *argc, char **argv, const struct console_option *option
     return true;
 }
 
+size_t console_character(const char *text, size_t len, bool *hidden)
+{
+    unsigned char first = (unsigned char)text[0];
+    size_t own = first < 0x80 ? 1 : first < 0xe0 ? 2 : first < 0xf0 ? 3 : 4;
+    if (own > len || encode_utf8_prefix(text, own) != own) {
+        *hidden = true;
+        return 1;
+    }
+    bool c1 = first == 0xc2 && (unsigned char)text[1] < 0xa0;
+    *hidden = first < 0x20 || first == 0x7f || c1;
+    return own;
+}
+
 const char *console_text(char *out, size_t size, const char *text)
 {
-    size_t n = 0;
-    for (; text[n] && n + 1 < size; n++)
-        out[n] = (unsigned char)text[n] < 0x20 || text[n] == 0x7f ? '?' : text[n];
-    /* Cut between characters, not inside one. */
-    if (text[n])
-        while (n && ((unsigned char)text[n] & 0xc0) == 0x80) n--;
+    size_t n = 0, len = strlen(text);
+    bool hidden;
+    for (size_t i = 0, taken; i < len; i += taken) {
+        taken = console_character(text + i, len - i, &hidden);
+        size_t added = hidden ? 1 : taken;
+        if (n + added >= size) break;
+        memcpy(out + n, hidden ? "?" : text + i, added);
+        n += added;
+    }
     out[n] = '\0';
     return out;
 }

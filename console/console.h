@@ -81,7 +81,13 @@ struct console_option {
 bool console_options(int *argc, char **argv, const struct console_option *options, size_t count,
                      int min, int max);
 
-/* console_text: text for a terminal: control characters become '?'. Returns out. */
+/* console_character: the bytes of the character at text (len is not 0), and whether it must not
+ * reach a terminal: a control character (of U+0080 to U+009F too, which are commands to some), or a
+ * byte that is not UTF-8. Pure. */
+size_t console_character(const char *text, size_t len, bool *hidden);
+
+/* console_text: text for a terminal: a character that must not get there becomes '?', and what
+ * does not fit is cut off between characters. Returns out. */
 const char *console_text(char *out, size_t size, const char *text);
 
 #endif

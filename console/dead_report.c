@@ -26,23 +26,17 @@ static bool starts_line(struct layout *l, char c)
 }
 
 /* layout NULL: everything on one line. */
-static void append_byte(struct buf *out, struct layout *l, char c)
-{
-    if (l && starts_line(l, c)) buf_append_char(out, '\n');
-    bool is_control = (unsigned char)c < 0x20 || c == 0x7f;
-    bool is_blank = l && (c == '\n' || c == '\t');
-    buf_append_char(out, is_control && !is_blank ? '?' : c);
-}
-
 static void append_clean(struct buf *out, const char *text, size_t len, struct layout *l)
 {
-    size_t valid = 0;
-    for (size_t i = 0; i < len; i++) {
-        if (i >= valid) valid = i + encode_utf8_prefix(text + i, len - i);
-        bool is_c1 = i + 1 < valid && (unsigned char)text[i] == 0xc2 &&
-                     (unsigned char)text[i + 1] < 0xa0; /* U+0080 to U+009F */
-        append_byte(out, l, i < valid && !is_c1 ? text[i] : '?');
-        if (is_c1) i++;
+    bool hidden;
+    for (size_t i = 0, taken; i < len; i += taken) {
+        taken = console_character(text + i, len - i, &hidden);
+        bool is_blank = l && (text[i] == '\n' || text[i] == '\t');
+        if (l && starts_line(l, text[i])) buf_append_char(out, '\n');
+        if (hidden && !is_blank)
+            buf_append_char(out, '?');
+        else
+            buf_append(out, text + i, taken);
     }
 }
 

@@ -65,6 +65,13 @@ static void text_for_terminals_has_no_control_characters(void **state)
     assert_string_equal(console_text(out, sizeof out, "abcdefghij"), "abcdefg");
     assert_string_equal(console_text(out, sizeof out, "abcdef\xc3\xa9"), "abcdef");
     assert_string_equal(console_text(out, sizeof out, "abcde\xc3\xa9"), "abcde\xc3\xa9");
+    assert_string_equal(console_text(out, sizeof out, "a\xc2\x9b[m\x7f"), "a?[m?");
+    assert_string_equal(console_text(out, sizeof out, "\xc2\xa0\xc2\x80\xc2\x9f."), "\xc2\xa0??.");
+    assert_string_equal(console_text(out, sizeof out, "a\xff\xe2\x82"), "a???");
+    assert_string_equal(console_text(out, sizeof out, "\xc3\xa9\xa9."), "\xc3\xa9?.");
+    assert_string_equal(console_text(out, sizeof out, "\xf0\x9f\x8e\x89"), "\xf0\x9f\x8e\x89");
+    assert_string_equal(console_text(out, 4, "\xf0\x9f\x8e\x89"), "");
+    assert_string_equal(console_text(out, sizeof out, ""), "");
 }
 
 static void only_who_changes_chunks_has_a_short_session(void **state)

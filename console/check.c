@@ -1,6 +1,7 @@
 /* mailflock check: everything that can be found out about a campaign before it runs, each from
  * where it would go wrong later: files, database, broker, audience. One attempt each; nothing is
- * written. A check that needs one which failed is left out. */
+ * written, but that the call of a contact service counts towards its pace. A check that needs one
+ * which failed is left out. */
 #include "console/check.h"
 
 #include <inttypes.h>

@@ -4,7 +4,7 @@
 const struct console_command CONSOLE_COMMANDS[] = {
     {"init", "", "create or upgrade the tables, declare the broker's queues", command_init},
     {"check", "CAMPAIGN [--json]",
-     "look for everything that would go wrong with a campaign, and write nothing; exit 1 where "
+     "look for everything that would go wrong with a campaign before it runs; exit 1 where "
      "something would",
      command_check},
     {"preview", "CAMPAIGN [--recipient ID] [--text | --html | --eml]",

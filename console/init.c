@@ -88,42 +88,66 @@ static struct err add_delays(const struct campaign *campaign, int *delays_s, int
     return err_none();
 }
 
+static void tell_wrong(const struct err *e, unsigned *wrong)
+{
+    console_fail(e);
+    ++*wrong;
+}
+
+/* Those of all campaigns. One that cannot be read is told and counted, and the others get their
+ * queues all the same. */
 static struct err collect_delays(const struct settings *settings, int delays_s[BROKER_DELAYS_MAX],
-                                 int *count)
+                                 int *count, unsigned *wrong)
 {
     struct conf_texts names;
-    struct err e = campaign_list(settings, &names);
+    struct err listed = campaign_list(settings, &names), e = err_none();
+    if (listed.code == ERR_CONFIG) tell_wrong(&listed, wrong);
     for (size_t i = 0; i < names.count && !e.code; i++) {
         struct campaign campaign;
-        e = campaign_read(settings, names.items[i], &campaign);
-        if (e.code) break;
+        struct err unread = campaign_read(settings, names.items[i], &campaign);
+        if (unread.code) {
+            tell_wrong(&unread, wrong);
+            continue;
+        }
         e = add_delays(&campaign, delays_s, count);
         campaign_free(&campaign);
     }
     conf_texts_free(&names);
     qsort(delays_s, (size_t)*count, sizeof *delays_s, compare_ints);
+    if (listed.code && listed.code != ERR_CONFIG) return listed;
     return e;
 }
 
-static struct err init_broker(struct console *c)
+static struct err declare(struct console *c, const int *delays_s, int count)
 {
     struct broker *broker;
     const char *exchange = c->settings.contacts.exchange;
-    int delays_s[BROKER_DELAYS_MAX], count = 0;
     struct broker_config config = start_broker_config(&c->settings, "mailflock init");
-    TRY(collect_delays(&c->settings, delays_s, &count));
     TRY(start_broker(&c->settings, &config, &broker));
     struct err e = err_none();
     for (int i = 0; i < N_LANES && !e.code; i++)
         e = start_lane(&c->settings, broker, LANES[i], delays_s, count);
     if (!e.code && *exchange) e = start_contacts(&c->settings, broker);
     broker_close(broker);
-    if (e.code) return e;
+    return e;
+}
+
+static struct err init_broker(struct console *c)
+{
+    const char *exchange = c->settings.contacts.exchange;
+    int delays_s[BROKER_DELAYS_MAX], count = 0;
+    unsigned wrong = 0;
+    TRY(collect_delays(&c->settings, delays_s, &count, &wrong));
+    TRY(declare(c, delays_s, count));
     printf("broker: lanes");
     for (int i = 0; i < N_LANES; i++) printf(" %s", LANES[i]);
     puts(" ready");
     if (*exchange) printf("broker: events of exchange %s ready\n", exchange);
-    return err_none();
+    if (!wrong) return err_none();
+    return err_make(ERR_STATE, 0,
+                    "%u campaign file%s wrong: run init again when that is mended, for the queues "
+                    "of %s retry delays",
+                    wrong, wrong == 1 ? " is" : "s are", wrong == 1 ? "its" : "their");
 }
 
 int command_init(struct console *c, int argc, char **argv)

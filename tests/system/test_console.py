@@ -137,6 +137,20 @@ class ConsoleTest(unittest.TestCase):
                 self.assertIn("table 'suppression' that is not Mailflock's", done.stderr)
             self.assertEqual(stage.value("SELECT email FROM suppression"), "Mia@example.net")
 
+    def test_init_declares_the_queues_of_all_campaigns_but_the_broken_ones(self):
+        with Stage(init=False) as stage:
+            stage.campaign("a-broken", content={"text": "gone.txt"})
+            stage.campaign("b-nameless")
+            os.rename(os.path.join(stage.dir, "campaigns", "b-nameless.cfg"),
+                      os.path.join(stage.dir, "campaigns", "B.cfg"))
+            stage.campaign("c-good", delivery={"retry": {"delays": ["77s"]}})
+            done = stage.run_program("mailflock", "init", code=1)
+            self.assertIn("broker: lanes bulk fast ready\n", done.stdout)
+            self.assertIn("gone.txt", done.stderr)
+            self.assertIn("campaigns/B.cfg", done.stderr)
+            self.assertIn("2 campaign files are wrong: run init again", done.stderr)
+            self.assertEqual(stage.ready("mailflock.bulk.wait.77"), 0)
+
     def test_init_creates_a_database_that_is_missing(self):
         with Stage(init=False) as stage:
             stage.execute(f"DROP DATABASE {stage.database}")

@@ -72,10 +72,13 @@ int broker_fd(const struct broker *b);
  * until a broker_next answered BROKER_NONE. */
 bool broker_has_buffered(const struct broker *b);
 
+/* broker_lane_valid: whether it can be a lane's name: [a-z0-9_-]{1,64} and not "dead". Pure. */
+bool broker_lane_valid(const char *lane);
+
 /* broker_declare_lane: declares exchanges, queue mailflock.<lane>, queue mailflock.dead, and one
- * delay queue mailflock.<lane>.wait.<seconds> per delay, with their bindings. Idempotent. A lane's
- * name is [a-z0-9_-]{1,64} and not "dead". A queue that exists with other arguments is a permanent
- * error that names it. delivery_limit must be the same for everyone who declares the lane. */
+ * delay queue mailflock.<lane>.wait.<seconds> per delay, with their bindings. Idempotent. A
+ * queue that exists with other arguments is a permanent error that names it. delivery_limit must be
+ * the same for everyone who declares the lane. */
 struct err broker_declare_lane(struct broker *b, const char *lane, const int *delays_s,
                                int n_delays, int delivery_limit) MUST_CHECK;
 

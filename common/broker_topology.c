@@ -126,11 +126,16 @@ static struct err declare_all(struct broker *b, const char *lane, const int *del
     return err_none();
 }
 
-static struct err check_lane(const char *lane)
+bool broker_lane_valid(const char *lane)
 {
     size_t len = strlen(lane);
-    if (len < 1 || len > BROKER_LANE_MAX || strcmp(lane, BROKER_LANE_DEAD) == 0 ||
-        strspn(lane, "abcdefghijklmnopqrstuvwxyz0123456789_-") != len)
+    return len >= 1 && len <= BROKER_LANE_MAX && strcmp(lane, BROKER_LANE_DEAD) != 0 &&
+           strspn(lane, "abcdefghijklmnopqrstuvwxyz0123456789_-") == len;
+}
+
+static struct err check_lane(const char *lane)
+{
+    if (!broker_lane_valid(lane))
         return err_make(ERR_CONFIG, 0,
                         "'%.80s' cannot be a lane: use up to %d of a-z 0-9 _ - and not '%s'", lane,
                         BROKER_LANE_MAX, BROKER_LANE_DEAD);

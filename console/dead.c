@@ -103,6 +103,8 @@ static struct err requeue_letter(struct dead *d, const struct dead_letter *lette
 {
     struct dead_finding f;
     if (!letter->body) return refuse(d, letter, letter->malformed.text, HINT_DROP);
+    if (!broker_lane_valid(letter->lane))
+        return refuse(d, letter, "it comes from no lane", HINT_DROP);
     if (!letter->is_chunk && !d->force)
         return refuse(d, letter, letter->malformed.text, HINT_FORCE);
     TRY(dead_queue_reach(d->queue, letter)); /* what may fail while nothing has changed yet */

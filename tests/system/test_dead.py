@@ -161,6 +161,18 @@ class DeadTest(unittest.TestCase):
                 self.assertEqual(properties.delivery_mode, 2)
                 self.assertNotIn("x-mailflock-reason", properties.headers or {})
 
+    def test_a_letter_that_comes_from_no_lane_keeps_back_no_other(self):
+        with Stage() as stage:
+            stage.channel().queue_bind(DEAD, "mailflock.dead", "contact.updated")
+            bury(stage, "x", routing_key="contact.updated")
+            dead_count(stage, 1)
+            bury(stage, "y", routing_key="fast")
+            dead_count(stage, 2)
+            done = stage.run_program("mailflock", "dead", "requeue", "all", "--force", code=1)
+            self.assertRegex(done.stderr, r"letter 1 \(test\) is not requeued: it comes from no lane; .*drop")
+            self.assertIn("letter 2 (test): requeued to lane fast", done.stdout)
+            dead_count(stage, 1)
+
     def test_a_stuck_chunk_is_requeued_and_finished(self):
         with Stage(recipients=50) as stage:
             smtp = stage.start_fakesmtp()

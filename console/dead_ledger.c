@@ -5,14 +5,13 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "common/clock.h"
+#include "common/db_again.h"
 #include "console/dead.h"
 
 enum {
     DUE_MINUTES = 10, /* as after any publish: then the producer publishes it again (P6) */
     ROWS_AT_ONCE = 1000,
     SQL_MAX = 16 * 1024 * 1024,
-    TRIES = 10,
 };
 
 /* The row that the letter speaks of, by the same reading of the audience. */
@@ -156,40 +155,35 @@ static struct err close_chunk(struct db *db, const struct chunk_message *m,
                     m->run, m->chunk, m->run);
 }
 
-static struct err change(struct db *db, const struct chunk_message *m, bool *has_row,
-                         struct buf *sql, struct dead_finding *out)
+static struct err change(struct db *db, const struct chunk_message *m, struct dead_finding *out)
 {
+    bool *has_row = mem_alloc(m->n * sizeof *has_row);
+    struct buf sql;
     memset(has_row, 0, m->n * sizeof *has_row);
-    TRY(mark_rows(db, m, has_row));
-    TRY(insert_skipped(db, m, has_row, sql, &out->skipped));
-    TRY(end_deferred(db, m, false, &out->skipped));
-    TRY(end_deferred(db, m, true, &out->unknown));
-    return close_chunk(db, m, out);
+    buf_init(&sql, SQL_MAX);
+    struct err e = mark_rows(db, m, has_row);
+    if (!e.code) e = insert_skipped(db, m, has_row, &sql, &out->skipped);
+    buf_fini(&sql);
+    free(has_row);
+    if (!e.code) e = end_deferred(db, m, false, &out->skipped);
+    if (!e.code) e = end_deferred(db, m, true, &out->unknown);
+    return e.code ? e : close_chunk(db, m, out);
 }
 
-static struct err drop_once(struct db *db, const struct chunk_message *m, bool *has_row,
-                            struct buf *sql, struct dead_finding *out)
+struct drop {
+    const struct chunk_message *m;
+    struct dead_finding *out;
+};
+
+static struct err drop(struct db *db, void *context)
 {
-    TRY(db_exec_text(db, "START TRANSACTION", NULL));
-    TRY(find(db, m, " FOR UPDATE", out));
-    if (out->verdict == DEAD_STUCK) TRY(change(db, m, has_row, sql, out));
-    return db_exec_text(db, "COMMIT", NULL);
+    const struct drop *d = context;
+    TRY(find(db, d->m, " FOR UPDATE", d->out));
+    return d->out->verdict == DEAD_STUCK ? change(db, d->m, d->out) : err_none();
 }
 
 struct err dead_ledger_drop(struct db *db, const struct chunk_message *m, struct dead_finding *out)
 {
-    bool *has_row = mem_alloc(m->n * sizeof *has_row);
-    struct buf sql;
-    struct err e;
-    buf_init(&sql, SQL_MAX);
-    for (int tries = 0;; tries++) {
-        e = drop_once(db, m, has_row, &sql, out);
-        if (!e.code) break;
-        struct err undone = db_exec_text(db, "ROLLBACK", NULL);
-        if (db_failure_of(&e) != DB_FAILURE_RETRY || tries == TRIES || undone.code) break;
-        clock_sleep_ms(clock_backoff_ms(tries, 10, 500));
-    }
-    buf_fini(&sql);
-    free(has_row);
-    return e;
+    struct drop d = {m, out};
+    return db_transaction(db, drop, &d);
 }

@@ -9,9 +9,9 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "common/clock.h"
+#include "common/db_again.h"
 
-enum { PAGE_CHUNKS = 256, TRIES = 10, CODE_MOST = 65535 };
+enum { PAGE_CHUNKS = 256, CODE_MOST = 65535 };
 
 /* Nobody holds it. The lease is judged by the database's clock. */
 #define FREE "(c.token IS NULL OR c.lease_until <= UTC_TIMESTAMP(6))"
@@ -133,36 +133,33 @@ static struct err change_chunk(struct db *db, const struct change *change, int64
                     change->run);
 }
 
-static struct err in_transaction(struct db *db, const struct change *change, int64_t chunk_no,
-                                 bool *allowed, uint64_t *rows)
+/* The transaction of one chunk. */
+struct reopening {
+    const struct change *change;
+    int64_t chunk_no;
+    bool allowed;
+    uint64_t rows; /* that were changed */
+};
+
+static struct err reopen_chunk(struct db *db, void *context)
 {
+    struct reopening *r = context;
     int64_t attempt = 0;
-    *rows = 0;
-    TRY(db_exec_text(db, "START TRANSACTION", NULL));
-    TRY(lock_chunk(db, change, chunk_no, allowed, &attempt));
-    if (*allowed) TRY(change_rows(db, change, chunk_no, attempt, rows));
-    if (!*rows) return db_exec_text(db, "ROLLBACK", NULL);
-    TRY(change_chunk(db, change, chunk_no, *rows));
-    return db_exec_text(db, "COMMIT", NULL);
+    r->rows = 0;
+    TRY(lock_chunk(db, r->change, r->chunk_no, &r->allowed, &attempt));
+    if (r->allowed) TRY(change_rows(db, r->change, r->chunk_no, attempt, &r->rows));
+    return r->rows ? change_chunk(db, r->change, r->chunk_no, r->rows) : err_none();
 }
 
 static struct err apply_to_chunk(struct db *db, const struct change *change, int64_t chunk_no,
                                  struct reopen_result *result)
 {
-    for (int tries = 0;; tries++) {
-        bool allowed = false;
-        uint64_t rows;
-        struct err e = in_transaction(db, change, chunk_no, &allowed, &rows);
-        if (!e.code) {
-            result->refused += !allowed;
-            result->chunks += rows > 0;
-            result->recipients += (int64_t)rows;
-            return e;
-        }
-        struct err undone = db_exec_text(db, "ROLLBACK", NULL);
-        if (db_failure_of(&e) != DB_FAILURE_RETRY || tries == TRIES || undone.code) return e;
-        clock_sleep_ms(clock_backoff_ms(tries, 10, 500));
-    }
+    struct reopening r = {.change = change, .chunk_no = chunk_no};
+    TRY(db_transaction(db, reopen_chunk, &r));
+    result->refused += !r.allowed;
+    result->chunks += r.rows > 0;
+    result->recipients += (int64_t)r.rows;
+    return err_none();
 }
 
 static struct err apply_to_page(struct db *db, const struct change *change, int64_t *last, int *n,

@@ -7,11 +7,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "common/clock.h"
+#include "common/db_again.h"
 #include "console/console.h"
 #include "console/tally.h"
 
-enum { ROWS_AT_ONCE = 1000, SQL_MAX = 1024 * 1024, TRIES = 10 };
+enum { ROWS_AT_ONCE = 1000, SQL_MAX = 1024 * 1024 };
 
 #define DETAIL "given up by the operator"
 
@@ -124,36 +124,20 @@ static struct err close_chunk(struct db *db, const struct lost *c)
         c->skipped, c->unknown, c->run, c->no);
 }
 
-static struct err skip_once(struct db *db, struct lost *c, struct buf *sql)
+static struct err skip(struct db *db, void *context)
 {
+    struct lost *c = context;
+    struct buf sql;
     c->skipped = c->unknown = 0;
-    TRY(db_exec_text(db, "START TRANSACTION", NULL));
     TRY(lock(db, c));
     bool *has_row = mem_alloc(c->recipients * sizeof *has_row + 1);
+    buf_init(&sql, SQL_MAX);
     struct err e = read_rows(db, c, has_row);
-    if (!e.code) e = end_pending(db, c, has_row, sql);
+    if (!e.code) e = end_pending(db, c, has_row, &sql);
+    buf_fini(&sql);
     free(has_row);
     if (!e.code) e = end_deferred(db, c);
-    if (!e.code) e = close_chunk(db, c);
-    return e.code ? e : db_exec_text(db, "COMMIT", NULL);
-}
-
-static struct err skip(struct db *db, struct lost *c)
-{
-    struct buf sql;
-    struct err e;
-    buf_init(&sql, SQL_MAX);
-    for (int tries = 0;; tries++) {
-        e = skip_once(db, c, &sql);
-        if (!e.code) break;
-        struct err undone = db_exec_text(db, "ROLLBACK", NULL);
-        if (e.code != ERR_DB || db_failure_of(&e) != DB_FAILURE_RETRY || tries == TRIES ||
-            undone.code)
-            break;
-        clock_sleep_ms(clock_backoff_ms(tries, 10, 500));
-    }
-    buf_fini(&sql);
-    return e;
+    return e.code ? e : close_chunk(db, c);
 }
 
 static struct err run_command(struct console *c, const char *name, uint32_t chunk_no)
@@ -163,7 +147,7 @@ static struct err run_command(struct console *c, const char *name, uint32_t chun
     TRY(console_open(c));
     TRY(tally_find(c->db, name, &run));
     struct lost lost = {.run = run.id, .no = chunk_no};
-    TRY(skip(c->db, &lost));
+    TRY(db_transaction(c->db, skip, &lost));
     printf("run %" PRIu64 ", chunk %u: done: %" PRId64 " recipients skipped, %" PRId64 " unknown\n",
            lost.run, lost.no, lost.skipped, lost.unknown);
     return err_none();

@@ -501,6 +501,29 @@ class ConsoleTest(unittest.TestCase):
         self.assertIn(f"run {run}: 2 recipients in 1 chunk now count as sent; repeat", said)
         self.assertEqual(self.stage.rows("SELECT sent FROM chunk"), [(10,), (8,), (8,)])
 
+    def test_a_transaction_that_lost_a_deadlock_is_repeated(self):
+        """Deadlocks come from a trigger; its counter is in a table that knows no ROLLBACK."""
+        run = self.run_row()
+        self.chunk(run, 0, sent=8, unknown=2)
+        self.chunk(run, 1, state="queued", sent=8, deferred=1)
+        self.stage.execute("CREATE TABLE lost (once INT) ENGINE=MyISAM")
+        self.stage.execute("CREATE TRIGGER deadlock BEFORE UPDATE ON chunk FOR EACH ROW "
+                           "IF (SELECT COUNT(*) FROM lost) < 2 THEN INSERT INTO lost VALUES (1); "
+                           "SIGNAL SQLSTATE '40001' SET MYSQL_ERRNO=1213; END IF")
+        try:
+            self.assertIn("2 recipients in 1 chunk", self.stage.mailflock("unknown", run, "--mark-sent"))
+            self.assertEqual(self.stage.value("SELECT COUNT(*) FROM lost"), 2)
+            self.stage.execute("DELETE FROM lost")
+            self.assertIn("2 recipients skipped, 0 unknown",
+                          self.stage.mailflock("skip", run, "--chunk", 1))
+            self.assertEqual(self.stage.value("SELECT COUNT(*) FROM lost"), 2)
+        finally:
+            self.stage.execute("DROP TRIGGER deadlock")
+            self.stage.execute("DROP TABLE lost")
+        self.assertEqual(self.stage.rows("SELECT sent, unknown, skipped, seq FROM chunk"),
+                         [(10, 0, 0, 2), (8, 0, 2, 2)])
+        self.stage.mailflock("audit", run)
+
     def test_retry_is_refused_where_it_makes_no_sense(self):
         live = self.run_row("live", publishing="open")
         self.chunk(live, 0, state="queued", failed=5)

@@ -368,3 +368,13 @@ void db_quote(struct db *db, struct buf *sql, const char *text)
 {
     db_quote_bytes(db, sql, text, text ? strlen(text) : 0);
 }
+
+void db_quote_name(struct buf *sql, const char *name)
+{
+    buf_append_char(sql, '`');
+    for (; *name; name++) {
+        if (*name == '`') buf_append_char(sql, '`');
+        buf_append_char(sql, *name);
+    }
+    buf_append_char(sql, '`');
+}

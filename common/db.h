@@ -104,4 +104,7 @@ const char *db_text(const struct db_result *r, unsigned column);
 void db_quote(struct db *db, struct buf *sql, const char *text);
 void db_quote_bytes(struct db *db, struct buf *sql, const char *text, size_t len);
 
+/* db_quote_name: appends name as a quoted SQL identifier. */
+void db_quote_name(struct buf *sql, const char *name);
+
 #endif

@@ -7,21 +7,11 @@
 
 #include "common/schema.h"
 
-static void append_name(struct buf *sql, const char *name)
-{
-    buf_append_char(sql, '`');
-    for (; *name; name++) {
-        if (*name == '`') buf_append_char(sql, '`');
-        buf_append_char(sql, *name);
-    }
-    buf_append_char(sql, '`');
-}
-
 /* ---- a new table */
 
 static void append_column(struct buf *sql, const struct import_header *h, unsigned i)
 {
-    append_name(sql, h->names[i]);
+    db_quote_name(sql, h->names[i]);
     if ((int)i == h->id)
         buf_append_text(sql, " VARCHAR(64) COLLATE utf8mb4_bin NOT NULL PRIMARY KEY");
     else if ((int)i != h->email)
@@ -37,7 +27,7 @@ static struct err create(struct import_table *t, struct db *db, const char *name
     struct buf sql;
     buf_init(&sql, IMPORT_SQL_MAX);
     buf_append_text(&sql, "CREATE TABLE ");
-    append_name(&sql, name);
+    db_quote_name(&sql, name);
     buf_append_text(&sql, " (");
     if (h->id < 0)
         buf_append_text(&sql, "id BIGINT UNSIGNED NOT NULL AUTO_INCREMENT PRIMARY KEY, ");
@@ -147,17 +137,17 @@ static void write_insert(struct import_table *t, const char *name, const struct 
 {
     bool by_id = h->id >= 0;
     buf_append_text(&t->head, "INSERT INTO ");
-    append_name(&t->head, name);
+    db_quote_name(&t->head, name);
     buf_append_text(&t->tail, " ON DUPLICATE KEY UPDATE ");
     append_guard(&t->tail, by_id);
     for (unsigned i = 0; i < h->n; i++) {
         buf_append_text(&t->head, i ? ", " : " (");
-        append_name(&t->head, h->names[i]);
+        db_quote_name(&t->head, h->names[i]);
         if ((int)i == (by_id ? h->id : h->email)) continue;
         buf_append_text(&t->tail, ", ");
-        append_name(&t->tail, h->names[i]);
+        db_quote_name(&t->tail, h->names[i]);
         buf_append_text(&t->tail, " = VALUES(");
-        append_name(&t->tail, h->names[i]);
+        db_quote_name(&t->tail, h->names[i]);
         buf_append_char(&t->tail, ')');
     }
     buf_append_text(&t->head, ") VALUES ");

@@ -26,12 +26,9 @@ static struct err create_database(struct console *c, const struct db_config *con
     without.name = NULL;
     TRY(start_db(&c->settings, &without, &db));
     buf_init(&sql, 1024);
-    buf_append_text(&sql, "CREATE DATABASE IF NOT EXISTS `");
-    for (const char *p = config->name; *p; p++) {
-        if (*p == '`') buf_append_char(&sql, '`');
-        buf_append_char(&sql, *p);
-    }
-    buf_append_text(&sql, "` CHARACTER SET utf8mb4");
+    buf_append_text(&sql, "CREATE DATABASE IF NOT EXISTS ");
+    db_quote_name(&sql, config->name);
+    buf_append_text(&sql, " CHARACTER SET utf8mb4");
     struct err e = db_exec(db, &sql, NULL);
     buf_fini(&sql);
     db_close(db);

@@ -66,6 +66,21 @@ static void failures_say_what_to_do(void **state)
     }
 }
 
+static void names_are_quoted(void **state)
+{
+    (void)state;
+    static const char *const rows[][2] = {
+        {"run", "`run`"}, {"a`b", "`a``b`"}, {"``", "``````"}, {"a b'c", "`a b'c`"}};
+    struct buf sql;
+    buf_init(&sql, 100);
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        buf_reset(&sql);
+        db_quote_name(&sql, rows[i][0]);
+        assert_string_equal(buf_text(&sql), rows[i][1]);
+    }
+    buf_fini(&sql);
+}
+
 static const struct db_config NOWHERE = {.host = "127.0.0.1",
                                          .socket = "",
                                          .name = "mailflock",
@@ -127,6 +142,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(failures_say_what_to_do),
+        cmocka_unit_test(names_are_quoted),
         cmocka_unit_test(a_server_that_is_not_there_is_named_and_the_password_is_not),
         cmocka_unit_test(a_server_that_says_nothing_is_given_up_in_time),
     };

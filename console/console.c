@@ -4,6 +4,7 @@
 
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "common/encode.h"
@@ -144,6 +145,16 @@ bool console_options(int *argc, char **argv, const struct console_option *option
         return false;
     }
     return true;
+}
+
+bool console_number(const char *text, uint32_t least, uint32_t most, uint32_t *number)
+{
+    enum { DIGITS_MAX = 18 }; /* what fits */
+    size_t digits = strspn(text, "0123456789");
+    if (!digits || digits > DIGITS_MAX || text[digits]) return false;
+    unsigned long long value = strtoull(text, NULL, 10);
+    *number = (uint32_t)value;
+    return value >= least && value <= most;
 }
 
 size_t console_character(const char *text, size_t len, bool *hidden)

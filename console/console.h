@@ -4,6 +4,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #include "common/db.h"
 #include "common/err.h"
@@ -80,6 +81,9 @@ struct console_option {
  * min to max arguments are left. False after having said what is wrong. */
 bool console_options(int *argc, char **argv, const struct console_option *options, size_t count,
                      int min, int max);
+
+/* console_number: text as a whole number from least to most; false for anything else. Pure. */
+bool console_number(const char *text, uint32_t least, uint32_t most, uint32_t *number);
 
 /* console_character: the bytes of the character at text (len is not 0), and whether it must not
  * reach a terminal: a control character (of U+0080 to U+009F too, which are commands to some), or a

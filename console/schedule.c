@@ -168,15 +168,11 @@ int command_schedule(struct console *c, int argc, char **argv)
 {
     bool json = false;
     const char *next_text = NULL;
-    int next = NEXT_DEFAULT;
+    uint32_t next = NEXT_DEFAULT;
     const struct console_option options[] = {{"--next", NULL, &next_text}, {"--json", &json, NULL}};
     if (!console_options(&argc, argv, options, 2, 0, 1)) return CONSOLE_USAGE;
-    if (next_text) {
-        size_t digits = strspn(next_text, "0123456789");
-        next = digits && digits <= 4 && !next_text[digits] ? (int)strtol(next_text, NULL, 10) : 0;
-        if (next < 1 || next > NEXT_MAX)
-            return console_usage(argv[0], "--next takes 1 to %d", NEXT_MAX);
-    }
-    struct err e = print_plan(c, argc > 1 ? argv[1] : NULL, next, json);
+    if (next_text && !console_number(next_text, 1, NEXT_MAX, &next))
+        return console_usage(argv[0], "--next takes 1 to %d", NEXT_MAX);
+    struct err e = print_plan(c, argc > 1 ? argv[1] : NULL, (int)next, json);
     return e.code ? console_fail(&e) : CONSOLE_DONE;
 }

@@ -4,7 +4,6 @@
  * The row is locked, and seq moves: whoever still believes to hold the chunk is fenced off (C5). */
 #include <inttypes.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "common/db_again.h"
@@ -44,12 +43,11 @@ static struct err run_command(struct console *c, const char *name, uint32_t chun
 int command_skip(struct console *c, int argc, char **argv)
 {
     const char *chunk = NULL;
-    char *end = NULL;
+    uint32_t number;
     const struct console_option options[] = {{"--chunk", NULL, &chunk}};
     if (!console_options(&argc, argv, options, 1, 1, 1)) return CONSOLE_USAGE;
-    unsigned long number = chunk && *chunk >= '0' && *chunk <= '9' ? strtoul(chunk, &end, 10) : 0;
-    if (!end || *end || number > UINT32_MAX)
+    if (!chunk || !console_number(chunk, 0, UINT32_MAX, &number))
         return console_usage(argv[0], "--chunk takes the number of a chunk, from 0");
-    struct err e = run_command(c, argv[1], (uint32_t)number);
+    struct err e = run_command(c, argv[1], number);
     return e.code ? console_fail(&e) : CONSOLE_DONE;
 }

@@ -156,9 +156,8 @@ int command_runs(struct console *c, int argc, char **argv)
     const struct console_option options[] = {{"--limit", NULL, &limit_text},
                                              {"--json", &json, NULL}};
     if (!console_options(&argc, argv, options, 2, 0, 0)) return CONSOLE_USAGE;
-    char *end;
-    long limit = strtol(limit_text, &end, 10);
-    if (*end || end == limit_text || limit < 1 || limit > TALLY_LIST_MAX)
+    uint32_t limit;
+    if (!console_number(limit_text, 1, TALLY_LIST_MAX, &limit))
         return console_usage(argv[0], "--limit takes 1 to %d", TALLY_LIST_MAX);
     struct err e = console_open(c);
     if (!e.code) e = print_list(c, (int)limit, json);

@@ -74,6 +74,39 @@ static void text_for_terminals_has_no_control_characters(void **state)
     assert_string_equal(console_text(out, sizeof out, ""), "");
 }
 
+static void whole_numbers_are_read_within_their_limits(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *text;
+        uint32_t least, most;
+        bool taken;
+        uint32_t want;
+    } rows[] = {
+        {"0", 0, 5, true, 0},
+        {"5", 0, 5, true, 5},
+        {"007", 1, 9, true, 7},
+        {"4294967295", 0, UINT32_MAX, true, UINT32_MAX},
+        {"6", 0, 5, false, 0},
+        {"0", 1, 5, false, 0},
+        {"4294967296", 0, UINT32_MAX, false, 0},
+        {"4294967297", 0, 5, false, 0},
+        {"18446744073709551617", 0, 5, false, 0},
+        {"", 0, 5, false, 0},
+        {"-1", 0, 5, false, 0},
+        {"+1", 0, 5, false, 0},
+        {" 1", 0, 5, false, 0},
+        {"1x", 0, 5, false, 0},
+        {"x", 0, 5, false, 0},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        uint32_t got;
+        bool taken = console_number(rows[i].text, rows[i].least, rows[i].most, &got);
+        if (taken != rows[i].taken || (taken && got != rows[i].want))
+            fail_msg("'%s'", rows[i].text);
+    }
+}
+
 static void only_who_changes_chunks_has_a_short_session(void **state)
 {
     (void)state;
@@ -171,6 +204,7 @@ int main(void)
         cmocka_unit_test(options_are_found_wherever_they_stand),
         cmocka_unit_test(wrong_arguments_are_refused),
         cmocka_unit_test(text_for_terminals_has_no_control_characters),
+        cmocka_unit_test(whole_numbers_are_read_within_their_limits),
         cmocka_unit_test(only_who_changes_chunks_has_a_short_session),
         cmocka_unit_test(csv_fields_are_quoted_where_they_must_be),
         cmocka_unit_test(code_patterns_become_ranges),

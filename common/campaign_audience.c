@@ -7,8 +7,7 @@
 
 enum { PAGE_TIMEOUT_MS = 600 * 1000, FILE_SIZE = 4096 };
 
-struct db_config campaign_audience_config(const struct settings *settings,
-                                          const struct campaign *campaign)
+static struct db_config config_for(const struct settings *settings, const struct campaign *campaign)
 {
     const struct settings_database *d =
         settings_find_database(settings, campaign->audience.database);
@@ -17,8 +16,10 @@ struct db_config campaign_audience_config(const struct settings *settings,
     return config;
 }
 
-struct err campaign_audience_open(const struct settings *settings, const struct campaign *campaign,
-                                  int64_t scheduled_s, struct db *db, struct audience **out)
+/* Takes db. */
+static struct err open_over(struct db *db, const struct settings *settings,
+                            const struct campaign *campaign, int64_t scheduled_s,
+                            struct audience **out)
 {
     char file[FILE_SIZE];
     snprintf(file, sizeof file, "%s/%s.cfg", settings->campaigns_dir, campaign->name);
@@ -33,12 +34,22 @@ struct err campaign_audience_open(const struct settings *settings, const struct 
     return audience_open(out, db, &spec);
 }
 
+struct err campaign_audience_open(const struct settings *settings, const struct campaign *campaign,
+                                  int64_t scheduled_s, struct audience **out)
+{
+    struct db_config config = config_for(settings, campaign);
+    struct db *db;
+    *out = NULL;
+    TRY(db_open(&db, &config));
+    return open_over(db, settings, campaign, scheduled_s, out);
+}
+
 struct err campaign_audience_start(const struct settings *settings, const struct campaign *campaign,
                                    int64_t scheduled_s, struct audience **out)
 {
-    struct db_config config = campaign_audience_config(settings, campaign);
+    struct db_config config = config_for(settings, campaign);
     struct db *db;
     *out = NULL;
     TRY(start_db(settings, &config, &db));
-    return campaign_audience_open(settings, campaign, scheduled_s, db, out);
+    return open_over(db, settings, campaign, scheduled_s, out);
 }

@@ -79,17 +79,6 @@ static struct err read_page(struct reading *a, struct page *page)
     }
 }
 
-static struct err open_audience(struct reading *a)
-{
-    const struct check *k = a->check;
-    const struct settings *settings = &k->console->settings;
-    struct db_config config = campaign_audience_config(settings, &k->campaign);
-    struct db *db;
-    TRY(db_open(&db, &config));
-    return campaign_audience_open(settings, &k->campaign, clock_utc_us() / 1000000, db,
-                                  &a->audience);
-}
-
 static void open_ask(struct reading *a)
 {
     const struct check *k = a->check;
@@ -112,7 +101,8 @@ static bool check_page(struct reading *a)
     struct page page = {0};
     struct buf columns;
     int64_t started = clock_boot_us();
-    struct err e = open_audience(a);
+    struct err e = campaign_audience_open(&k->console->settings, &k->campaign,
+                                          clock_utc_us() / 1000000, &a->audience);
     if (!e.code) open_ask(a);
     if (!e.code) e = read_page(a, &page);
     if (!check_good(k, "audience", e)) return false;

@@ -108,15 +108,6 @@ static struct err read_recipient(struct preview *p)
     return recipient_read_back(columns, row, NULL, &p->chunk);
 }
 
-static struct err open_audience(struct preview *p)
-{
-    const struct settings *settings = &p->console->settings;
-    struct db_config config = campaign_audience_config(settings, &p->campaign);
-    struct db *db;
-    TRY(db_open(&db, &config));
-    return campaign_audience_open(settings, &p->campaign, p->now_s, db, &p->audience);
-}
-
 static struct err build(struct preview *p)
 {
     TRY(console_read_settings(p->console));
@@ -124,7 +115,7 @@ static struct err build(struct preview *p)
     struct content content = campaign_content(&p->campaign);
     TRY(content_compile(&content, &p->message));
     p->now_s = clock_utc_us() / 1000000;
-    TRY(open_audience(p));
+    TRY(campaign_audience_open(&p->console->settings, &p->campaign, p->now_s, &p->audience));
     TRY(read_recipient(p));
     return content_mail_for(p->message, &p->chunk.recipients[0], p->now_s, &p->mail);
 }

@@ -13,7 +13,7 @@
 
 enum { LINE_MAX_BYTES = 2048 };
 
-static const char *const LEVEL_NAMES[] = {"error", "warn", "info", "debug"};
+const char *const LOG_LEVEL_NAMES[] = {"error", "warn", "info", "debug", NULL};
 static enum log_level least_level = LOG_LEVEL_INFO;
 static bool as_json;
 
@@ -21,17 +21,6 @@ void log_setup(enum log_level least, bool json)
 {
     least_level = least;
     as_json = json;
-}
-
-bool log_level_parse(const char *name, enum log_level *level)
-{
-    for (int i = 0; i <= LOG_LEVEL_DEBUG; i++) {
-        if (strcmp(name, LEVEL_NAMES[i]) == 0) {
-            *level = (enum log_level)i;
-            return true;
-        }
-    }
-    return false;
 }
 
 /* Bytes that are not UTF-8 become '?', but for a character that the cut has split: it goes. */
@@ -117,7 +106,7 @@ void log_write(enum log_level level, const char *mod, const char *format, ...)
     char line[LINE_MAX_BYTES];
     size_t n = strftime(line, sizeof line, "ts=%Y-%m-%dT%H:%M:%S", &tm);
     n += (size_t)snprintf(line + n, sizeof line - n, ".%03ldZ level=%s mod=%s ",
-                          now.tv_nsec / 1000000, LEVEL_NAMES[level], mod);
+                          now.tv_nsec / 1000000, LOG_LEVEL_NAMES[level], mod);
     va_list args;
     va_start(args, format);
     int wrote = vsnprintf(line + n, sizeof line - n - 1, format, args);

@@ -6,12 +6,11 @@
 #include <stdbool.h>
 
 enum log_level { LOG_LEVEL_ERROR, LOG_LEVEL_WARN, LOG_LEVEL_INFO, LOG_LEVEL_DEBUG };
+/* Their names, in that order; the last is NULL. */
+extern const char *const LOG_LEVEL_NAMES[];
 
 /* log_setup: call once, before threads. The default is info, key=value. */
 void log_setup(enum log_level least, bool json);
-
-/* log_level_parse: "error" | "warn" | "info" | "debug"; false for anything else. */
-bool log_level_parse(const char *name, enum log_level *level);
 
 /* log_write: format holds key=value pairs, e.g. "msg=\"chunk done\" run=%u". Text values are
  * quoted by the caller and must come from err.text or from log_text. Any thread; a line is

@@ -8,7 +8,6 @@
 
 enum { SECOND = 1000, MINUTE = 60 * SECOND, HOUR = 60 * MINUTE };
 
-static const char *const levels[] = {"error", "warn", "info", "debug", NULL};
 static const char *const formats[] = {"text", "json", NULL};
 static const char *const lanes[] = {"bulk", "fast", NULL};
 static const char *const transport_types[] = {"smtp", NULL};
@@ -145,7 +144,7 @@ static const struct conf_key keys[] = {
     {"start_limit", CONF_DURATION, 0, AT(start_limit_ms), "60s", 0, HOUR, NULL, NULL,
      "How long a program tries to reach broker and database at its start before it gives up; `0s`: "
      "one attempt."},
-    {"log.level", CONF_CHOICE, 0, AT(log.level), "info", 0, 0, levels, NULL,
+    {"log.level", CONF_CHOICE, 0, AT(log.level), "info", 0, 0, LOG_LEVEL_NAMES, NULL,
      "The least that is logged. Addresses appear at `debug` only."},
     {"log.format", CONF_CHOICE, 0, AT(log.format), "text", 0, 0, formats, NULL,
      "`text` is key=value, `json` one object a line."},

@@ -122,21 +122,6 @@ static void levels_above_the_least_are_not_written(void **state)
     }
 }
 
-static void level_names_are_read(void **state)
-{
-    (void)state;
-    enum log_level level = LOG_LEVEL_DEBUG;
-    assert_true(log_level_parse("error", &level) && level == LOG_LEVEL_ERROR);
-    assert_true(log_level_parse("warn", &level) && level == LOG_LEVEL_WARN);
-    assert_true(log_level_parse("info", &level) && level == LOG_LEVEL_INFO);
-    assert_true(log_level_parse("debug", &level) && level == LOG_LEVEL_DEBUG);
-    static const char *const bad[] = {"", "warning", "Info", "infoo", "inf", "0"};
-    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
-        assert_false(log_level_parse(bad[i], &level));
-        assert_int_equal(level, LOG_LEVEL_DEBUG);
-    }
-}
-
 static const struct {
     const char *name, *input;
     size_t len, size;
@@ -288,7 +273,6 @@ int main(void)
         cmocka_unit_test(a_text_line_has_time_level_module_and_pairs),
         cmocka_unit_test(a_json_line_has_the_same_and_numbers_are_numbers),
         cmocka_unit_test(levels_above_the_least_are_not_written),
-        cmocka_unit_test(level_names_are_read),
         cmocka_unit_test(texts_become_safe_for_a_line_and_a_table),
         cmocka_unit_test(any_bytes_become_valid_text),
         cmocka_unit_test(errors_keep_to_one_line_in_both_forms),

@@ -72,17 +72,26 @@ static void directories_are_relative_to_the_file(void **state)
 static void names_of_log_levels_agree_with_the_log(void **state)
 {
     (void)state;
-    static const char *const names[] = {"error", "warn", "info", "debug"};
-    for (size_t i = 0; i < 4; i++) {
-        char text[64];
-        snprintf(text, sizeof text, "log = { level = \"%s\"; };", names[i]);
-        struct settings s;
+    static const struct {
+        const char *name;
+        enum log_level want;
+    } rows[] = {{"error", LOG_LEVEL_ERROR},
+                {"warn", LOG_LEVEL_WARN},
+                {"info", LOG_LEVEL_INFO},
+                {"debug", LOG_LEVEL_DEBUG}};
+    static const char *const bad[] = {"", "warning", "Info", "infoo", "inf", "0"};
+    struct settings s;
+    char text[64];
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        snprintf(text, sizeof text, "log = { level = \"%s\"; };", rows[i].name);
         struct err e = read_text(text, &s);
         assert_string_equal(e.text, "");
-        enum log_level level;
-        assert_true(log_level_parse(names[i], &level));
-        assert_int_equal(s.log.level, level);
+        assert_int_equal(s.log.level, rows[i].want);
         settings_free(&s);
+    }
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        snprintf(text, sizeof text, "log = { level = \"%s\"; };", bad[i]);
+        assert_int_equal(read_text(text, &s).code, ERR_CONFIG);
     }
 }
 

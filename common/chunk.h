@@ -53,8 +53,9 @@ uint64_t chunk_digest_start(void);
 uint64_t chunk_digest_add(uint64_t digest, const char *id, size_t id_len);
 
 /* Writing a message: chunk_write_start, then per recipient chunk_write_recipient followed by its
- * variables (value_write_map or chunk_write_var ...) and chunk_write_recipient_end, then
- * chunk_write_end. The caller checks the buffer's too_big once at the end. */
+ * variables (each chunk_write_var_name and a value: chunk_write_text, chunk_write_value, or JSON
+ * that chunk_json_valid takes) and chunk_write_recipient_end, then chunk_write_end. The caller
+ * checks the buffer's too_big once at the end. */
 void chunk_write_start(struct buf *b, uint64_t run, uint32_t chunk, uint32_t attempt);
 void chunk_write_recipient(struct buf *b, uint32_t position, const char *id, size_t id_len,
                            const char *to, size_t to_len);

@@ -12,8 +12,8 @@
  * goes on where one that was interrupted stopped. */
 struct err schema_migrate(struct db *db, int *applied) MUST_CHECK;
 
-/* schema_check: ERR_DB with the command to run where the tables are missing or too old; a newer
- * schema is refused too. */
+/* schema_check: ERR_STATE with what to do where the tables are missing or too old; a newer schema
+ * is refused too. ERR_DB where the database does not answer. */
 struct err schema_check(struct db *db) MUST_CHECK;
 
 /* schema_has_table: whether a table of that name is Mailflock's own, whatever the case. */

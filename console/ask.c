@@ -3,15 +3,14 @@
 
 #include "common/clock.h"
 
-enum { WAIT_MS = 200 };
-
-static int64_t ONCE[] = {200};
+enum { WAIT_MS = 200, RETRY_MS = 200 };
 
 void ask_open(struct ask *a, const struct campaign_enrich *config, bool fresh, struct db *db,
               const struct recipient_columns *columns)
 {
     a->config = *config;
-    a->config.retry = (struct conf_durations){ONCE, 1};
+    a->retry_ms = RETRY_MS;
+    a->config.retry = (struct conf_durations){&a->retry_ms, 1};
     if (fresh) a->config.cache_ttl_ms = 0;
     a->service = enrich_new(&a->config, db, clock_boot_us());
     a->stream = enrich_stream_new(a->service, columns);

@@ -8,12 +8,14 @@
 #include "common/enrich.h"
 
 struct ask {
-    struct campaign_enrich config;
+    struct campaign_enrich config; /* the campaign's, with retry_ms as its only delay */
+    int64_t retry_ms;
     struct enrich *service;
     struct enrich_stream *stream;
 };
 
-/* ask_open: borrows all. fresh: the cache is not looked into, and nothing is kept. */
+/* ask_open: borrows all, and a stays where it is until ask_close. fresh: the cache is not looked
+ * into, and nothing is kept. */
 void ask_open(struct ask *a, const struct campaign_enrich *config, bool fresh, struct db *db,
               const struct recipient_columns *columns);
 /* ask_close: harmless on a zeroed one. */

@@ -18,6 +18,7 @@ enum {
     ROW_BYTES = 96,          /* about what it needs for a row, */
     CELL_BYTES = 16,         /* and for each cell, beside its text */
     SQL_MAX = 8 * 1024 * 1024,
+    RANGE_ROWS_MAX = CHUNK_RECIPIENTS_MAX,
     CANNOT_WRITE = 1792, /* ER_CANT_EXECUTE_IN_READ_ONLY_TRANSACTION of both servers */
 };
 
@@ -176,7 +177,8 @@ static struct err open_with(struct audience *a, const struct audience_spec *spec
     char iso[CLOCK_ISO_SIZE];
     clock_iso_format(spec->scheduled_s, iso);
     snprintf(a->scheduled_at, sizeof a->scheduled_at, "'%.10s %.8s'", iso, iso + 11);
-    TRY(db_exec_text(a->db, "SET SESSION TRANSACTION READ ONLY", NULL));
+    TRY(db_exec_text(a->db, "SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY",
+                     NULL));
     TRY(describe(a, spec));
     id_order_init(&a->order, a->columns[a->shape.id].kind == DB_KIND_INT);
     TRY(find_start(a));
@@ -275,6 +277,17 @@ static void fit_page_rows(struct audience *a)
     a->page_rows = fit ? (unsigned)fit : 1;
 }
 
+/* Statements that must see the same rows stand between these two. */
+static struct err begin_snapshot(struct audience *a)
+{
+    return db_exec_text(a->db, "START TRANSACTION", NULL);
+}
+
+static struct err end_snapshot(struct audience *a)
+{
+    return db_exec_text(a->db, "COMMIT", NULL);
+}
+
 static struct err take_page(struct audience *a, unsigned limit)
 {
     TRY(query(a, &a->page));
@@ -292,9 +305,7 @@ struct err audience_page(struct audience *a, uint64_t *rows)
     end_page(a);
     TRY(make_after(a, a->last_id));
     if (!a->order.is_int && !a->order_known) {
-        /* The check at the page's end must see the same rows. */
-        TRY(db_exec_text(a->db, "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ", NULL));
-        TRY(db_exec_text(a->db, "START TRANSACTION READ ONLY", NULL));
+        TRY(begin_snapshot(a)); /* of the page and the check at its end */
         a->order_unchecked = true;
     }
     make_statement(a, "", buf_text(&a->after), a->page_rows);
@@ -303,7 +314,7 @@ struct err audience_page(struct audience *a, uint64_t *rows)
     id_order_page(&a->order);
     if (*rows || !a->order_unchecked) return err_none();
     a->order_unchecked = false;
-    return db_exec_text(a->db, "COMMIT", NULL);
+    return end_snapshot(a);
 }
 
 const char *audience_place(const struct audience *a)
@@ -318,6 +329,45 @@ struct err audience_explain(struct audience *a, struct db_result **out)
     return query(a, out);
 }
 
+/* The last id before first among the next rows after a->after; "" where there is none. */
+static struct err last_before(struct audience *a, const char *first, unsigned limit,
+                              char id[CHUNK_ID_MAX + 1])
+{
+    struct db_result *r;
+    const char *problem = NULL;
+    id[0] = '\0';
+    make_statement(a, "SELECT a.id FROM (", buf_text(&a->after), limit);
+    buf_append_text(&a->statement, DERIVED_TAIL);
+    buf_append_text(&a->statement, " WHERE a.id < ");
+    TRY(write_literal(a, first, &a->statement));
+    buf_append_text(&a->statement, " ORDER BY a.id DESC LIMIT 1");
+    TRY(query(a, &r));
+    if (db_next(r)) {
+        problem = recipient_id_problem(db_cell(r, 0));
+        if (!problem) snprintf(id, CHUNK_ID_MAX + 1, "%s", db_text(r, 0));
+    }
+    db_result_free(r);
+    if (!problem) return err_none();
+    return err_make(ERR_INPUT, 0, "%s: audience.sql: an id before '%s' %s", a->file, first,
+                    problem);
+}
+
+/* Any number of rows may have come between the chunk before and this one. Goes past them: they must
+ * not use up the limit of those who are in the range. */
+static struct err skip_gap(struct audience *a, const struct audience_range *range)
+{
+    char id[CHUNK_ID_MAX + 1];
+    for (unsigned limit = 1;; limit = limit < PAGE_ROWS_MAX ? limit * 4 : limit) {
+        TRY(last_before(a, range->first, limit, id));
+        if (!id[0]) return err_none();
+        if (strcmp(id, a->last_id) == 0)
+            return err_make(ERR_INPUT, 0, "%s: audience.sql gave the id '%s' as one after itself",
+                            a->file, id);
+        TRY(audience_seek(a, id));
+        TRY(make_after(a, id));
+    }
+}
+
 static struct err make_range(struct audience *a, const struct audience_range *range, unsigned limit)
 {
     make_statement(a, DERIVED_HEAD, buf_text(&a->after), limit);
@@ -330,22 +380,37 @@ static struct err make_range(struct audience *a, const struct audience_range *ra
     return err_none();
 }
 
-/* The inner SELECT reads up to a limit, and the range is complete once it gave a row behind it or
- * came to its end: once fewer than limit are in the range. */
-struct err audience_range(struct audience *a, const struct audience_range *range)
+/* The inner SELECT begins in the range or behind it, and reads up to a limit. So the range is
+ * complete once fewer than limit are in it: there was a row behind it, or no more at all. */
+static struct err read_range(struct audience *a, const struct audience_range *range)
 {
-    unsigned limit = range->recipients + 1;
+    uint64_t rows;
     TRY(audience_seek(a, range->after));
     TRY(make_after(a, range->after));
-    for (;; limit *= 4) {
-        if (limit > CHUNK_RECIPIENTS_MAX) limit = CHUNK_RECIPIENTS_MAX;
+    TRY(skip_gap(a, range));
+    for (unsigned limit = range->recipients + 1;; limit *= 4) {
+        if (limit > RANGE_ROWS_MAX + 1) limit = RANGE_ROWS_MAX + 1;
         TRY(make_range(a, range, limit));
         TRY(take_page(a, limit));
-        if (db_rows(a->page) < limit || limit == CHUNK_RECIPIENTS_MAX) break;
+        rows = db_rows(a->page);
+        if (rows < limit) break;
         end_page(a);
+        if (rows > RANGE_ROWS_MAX)
+            return err_make(ERR_TOO_BIG, 0,
+                            "%s: the audience has more than %d recipients from id '%.80s' to "
+                            "'%.80s' now, which no chunk can hold",
+                            a->file, RANGE_ROWS_MAX, range->first, range->last);
     }
     id_order_page(&a->order);
     return err_none();
+}
+
+struct err audience_range(struct audience *a, const struct audience_range *range)
+{
+    TRY(begin_snapshot(a));
+    struct err e = read_range(a, range);
+    struct err ended = end_snapshot(a);
+    return e.code ? e : ended;
 }
 
 /* Text ids are in the column's own order, which only the database knows: after the page's last id
@@ -362,7 +427,7 @@ static struct err check_order(struct audience *a)
     TRY(query(a, &r));
     bool ordered = db_next(r) && db_u64(r, 0) == 0;
     db_result_free(r);
-    TRY(db_exec_text(a->db, "COMMIT", NULL));
+    TRY(end_snapshot(a));
     if (ordered) return err_none();
     return err_make(ERR_INPUT, 0,
                     "%s: audience.sql: the rows are not in the order of their ids; "

@@ -54,7 +54,8 @@ struct audience_range {
     uint32_t recipients;      /* about how many there are; a guess that saves work */
 };
 
-/* audience_range: makes those rows the current page. The place of audience_page is lost: seek. */
+/* audience_range: makes those rows the current page, all of them: ERR_TOO_BIG where they are more
+ * than a chunk can hold. The place of audience_page is lost: seek. */
 struct err audience_range(struct audience *a, const struct audience_range *range) MUST_CHECK;
 
 /* audience_row: *row borrows the next row of the page until the next call; NULL after the last.

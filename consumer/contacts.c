@@ -20,9 +20,9 @@
 #include "consumer/stop_signal.h"
 
 enum {
-    IN_HAND_MAX = 200,
-    EVENT_MAX = 1024 * 1024,     /* bytes of a contact */
-    READ_MAX = 16 * 1024 * 1024, /* what is larger is rejected unread */
+    EVENT_MAX = 1024 * 1024,              /* bytes of a contact */
+    READ_MAX = EVENT_MAX + EVENT_MAX / 8, /* what is larger is rejected unread */
+    IN_HAND_MAX = 64,                     /* times READ_MAX: what it may need while it waits */
     POLL_MS = 500,
     AGAIN_US = 500 * 1000, /* until a dead letter is published again */
     BACKOFF_BASE_MS = 100,
@@ -100,13 +100,23 @@ static struct err read_event(struct event *event, const char *key)
     return e.code ? err_wrap(e, "%s", key) : e;
 }
 
+static void reject_unread(struct contacts *c, const struct broker_event *delivery)
+{
+    log_error("contacts", "msg=\"dead letter, too large to read\" bytes=%zu", delivery->body_len);
+    struct err e = broker_reject(c->broker, delivery->delivery_tag);
+    if (e.code) lose_broker(c, &e);
+}
+
 static void take_delivery(struct contacts *c, const struct broker_event *delivery)
 {
+    if (c->n == IN_HAND_MAX) {
+        struct err e =
+            err_make(ERR_BROKER, 0, "RabbitMQ delivered more than the %u it was asked for", c->n);
+        lose_broker(c, &e);
+        return;
+    }
     if (!delivery->body) {
-        log_error("contacts", "msg=\"dead letter, too large to read\" bytes=%zu",
-                  delivery->body_len);
-        struct err e = broker_reject(c->broker, delivery->delivery_tag);
-        if (e.code) lose_broker(c, &e);
+        reject_unread(c, delivery);
         return;
     }
     struct event *event = &c->events[c->n++];
@@ -225,9 +235,12 @@ static struct err subscribe(struct contacts *c)
     return err_none();
 }
 
+/* Prefetch counts for each consumer anew: after the broker ended one, the next begins only when
+ * nothing is in hand. That may be in no queue any more, and is not thrown away for it. */
 static void mend_broker(struct contacts *c)
 {
-    if ((c->broker && c->consuming) || clock_boot_us() < c->broker_at_us) return;
+    if (c->broker && (c->consuming || c->n)) return;
+    if (clock_boot_us() < c->broker_at_us) return;
     struct err e = c->broker ? err_none() : broker_open(&c->broker, &c->broker_config);
     if (!e.code) e = subscribe(c);
     if (e.code) {

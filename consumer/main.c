@@ -10,6 +10,7 @@
 #include "common/log.h"
 #include "common/settings.h"
 #include "consumer/contacts.h"
+#include "consumer/stop_signal.h"
 #include "consumer/worker.h"
 
 static const char USAGE[] =
@@ -71,6 +72,7 @@ int main(int argc, char **argv)
     mallopt(M_ARENA_MAX, 2);
     curl_global_init(CURL_GLOBAL_DEFAULT);
     signal(SIGPIPE, SIG_IGN);
+    stop_signal_ends();
     e = contacts ? contacts_run(&settings) : worker_run(&settings);
     curl_global_cleanup();
     settings_free(&settings);

@@ -2,12 +2,11 @@
 that are no good, copies of messages, and a start that cannot succeed."""
 
 import json
-import signal
 import unittest
 import urllib.request
 
 import side_by_side
-from harness import Stage, binary, free_port, wait_until
+from harness import Stage, free_port, wait_until
 
 LANE, DEAD = "mailflock.bulk", "mailflock.dead"
 NOTHING = {"lost": [], "twice": [], "wrong": [], "strange": []}
@@ -453,14 +452,10 @@ class ConsumerTest(unittest.TestCase):
                     self.assertRegex(error, rf"level=error.*gave up after \d+ s \(start_limit\).*{what}")
 
     def test_while_it_waits_for_a_service_a_stop_ends_it(self):
-        with Stage(settings={"start_limit": "1h", "contacts": {"exchange": "contacts"}}) as stage:
-            for args in ((), ("--contacts",)):
-                with self.subTest(args):
-                    waiting = stage.start("waiting", [binary("mailflock-consumer"), "-c", stage.config,
-                                                      *args], {"MAILFLOCK_DATABASE_PORT": "1"})
-                    wait_until(lambda: "will try again" in waiting.text(), 60, "it to wait")
-                    waiting.signal(signal.SIGTERM)
-                    self.assertEqual(waiting.wait(60), -signal.SIGTERM)
+        with Stage(settings={"start_limit": "1h"}) as stage:
+            waiting = stage.start_consumer(env={"MAILFLOCK_DATABASE_PORT": "1"}, ready=False)
+            wait_until(lambda: "will try again" in waiting.text(), 60, "it to wait")
+            self.assertEqual(waiting.stop(), 0)
 
     def test_a_wrong_password_is_an_error_at_once(self):
         with Stage(settings={"start_limit": "1h"}) as stage:

@@ -9,6 +9,9 @@ from harness import wait_until
 
 EXCHANGE = "crm.events"
 LATER = "2026-02-01T00:00:00Z"
+QUEUE = "mailflock.contacts"
+IN_HAND = 64  # events that it takes before the first of them is stored
+MIB = 1 << 20
 
 
 class EventTest(ContactTestCase):
@@ -197,6 +200,46 @@ class EventTest(ContactTestCase):
         self.assertEqual(len(self.cached(stage)), 300)
         self.assert_nothing_left(stage)
 
+    def full_hand(self, stage, events):
+        """The database is away, and it has taken as many of these events as it does."""
+        stage.execute("RENAME TABLE contact_cache TO contact_cache_away")
+        for number in range(events):
+            self.event(stage, f"before{number}", 1, name="x")
+        wait_until(lambda: stage.ready(QUEUE) == events - IN_HAND, 20, "it to have its hands full")
+        self.assertIn("no database", self.consumer.text())
+
+    def test_a_new_queue_is_served_when_what_was_in_hand_is_stored(self):
+        stage, _ = self.stage_with_events()
+        self.full_hand(stage, 300)
+        stage.delete_queue(QUEUE)
+        wait_until(lambda: "the broker ended our consumer" in self.consumer.text(), 20, "the loss")
+        stage.mailflock("init")
+        for number in range(300):
+            self.event(stage, f"after{number}", 1, name="x")
+        stage.execute("RENAME TABLE contact_cache_away TO contact_cache")
+        self.settled(stage)
+        self.assertTrue(self.consumer.alive, self.consumer.text())
+        found = self.cached(stage)
+        self.assertEqual(sum(i.startswith("before") for i in found), IN_HAND)
+        self.assertEqual(sum(i.startswith("after") for i in found), 300)
+        self.assert_nothing_left(stage)
+
+    def test_its_memory_is_bounded_while_the_database_is_away(self):
+        stage, _ = self.stage_with_events()
+        stage.execute("RENAME TABLE contact_cache TO contact_cache_away")
+        large = "x" * (MIB - 100)
+        for number in range(100):
+            self.event(stage, str(number), 1, name=large)
+        for _ in range(5):
+            self.publish(stage, "contact.updated", b"x" * 2 * MIB)
+        wait_until(lambda: stage.ready(QUEUE) == 105 - IN_HAND, 30, "it to have its hands full")
+        wait_until(lambda: "no database" in self.consumer.text(), 20, "it to notice")
+        stage.execute("RENAME TABLE contact_cache_away TO contact_cache")
+        self.settled(stage, dead=5)
+        self.assertEqual(len(self.cached(stage)), 100)
+        self.assertLess(self.consumer.peak_kib(), 90 * 1024)
+        self.assert_nothing_left(stage)
+
     def test_two_of_them_share_the_work(self):
         stage, _ = self.stage_with_events()
         other = self.start(stage)
@@ -207,6 +250,16 @@ class EventTest(ContactTestCase):
         self.assert_nothing_left(stage, self.consumer, other)
 
     # -- beginning and upkeep
+
+    def test_a_signal_ends_it_while_it_still_connects(self):
+        for away in ("database", "broker"):
+            with self.subTest(away):
+                stage, _ = self.stage_with(0, settings={"contacts": {"exchange": EXCHANGE}})
+                stage.write_config(**{away: {**stage.settings[away], "port": 1}})
+                process = stage.start_consumer("--contacts", ready=False)
+                wait_until(lambda: "will try again" in process.text(), 20, "it to wait")
+                self.assertEqual(process.stop(10), 0, process.text())
+                self.assertNotIn("gave up", process.text())
 
     def test_it_needs_an_exchange(self):
         stage, _ = self.stage_with(0)

@@ -34,15 +34,46 @@ class TroubleTest(ProducerTestCase):
             self.assertEqual(again[1]["recipients"], [])
             self.assertEqual(self.states(stage), {"queued": 10})
 
+    def stopped_with_planned(self, stage):
+        """A producer that stands still: the broker has all its messages, and it has not marked every
+        chunk of them as queued. Returns it and the numbers of those that are left."""
+        producer = self.start_slow(stage)
+        planned = []
+
+        def caught():
+            producer.freeze()
+            planned[:] = [no for no, in stage.rows("SELECT chunk_no FROM chunk WHERE state='planned'")]
+            if planned and stage.ready(LANE) == stage.value("SELECT COUNT(*) FROM chunk"):
+                return True
+            producer.thaw()
+            self.assertTrue(producer.alive, producer.text())
+            return False
+
+        wait_until(caught, 30, "planned chunks whose messages are in the lane")
+        return producer, planned
+
     def test_a_consumers_state_is_not_overwritten(self):
-        with Stage(recipients=300) as stage:
+        with Stage(recipients=20000, campaign=audience(SLOW)) as stage:
+            producer, planned = self.stopped_with_planned(stage)
+            stage.execute("UPDATE chunk SET state='done' WHERE state='planned'")
+            producer.thaw()
+            self.assertEqual(producer.wait(), 0, producer.text())
+            self.assertEqual(self.states(stage), {"queued": 200 - len(planned), "done": len(planned)})
+
+    def test_a_later_attempt_is_not_taken_for_the_one_that_was_confirmed(self):
+        with Stage(recipients=20000, campaign=audience(SLOW)) as stage:
+            producer, planned = self.stopped_with_planned(stage)
+            # Done by a worker, and opened again by an operator: the outbox has another attempt.
+            stage.execute("UPDATE chunk SET attempt=2, digest=1 WHERE state='planned'")
+            producer.thaw()
+            self.assertEqual(producer.wait(), 0, producer.text())
+            self.assertEqual(self.states(stage), {"queued": 200 - len(planned), "planned": len(planned)})
+            messages(stage)
+            stage.campaign("welcome", {})
             self.run_at(stage)
-            stage.execute("UPDATE chunk SET state='planned' WHERE chunk_no=1")
-            stage.execute("UPDATE chunk SET state='done' WHERE chunk_no=2")
-            stage.execute("UPDATE run SET publishing='open'")
-            self.run_at(stage)
-            self.assertEqual([r[0] for r in stage.rows("SELECT state FROM chunk ORDER BY chunk_no")],
-                             ["queued", "queued", "done"])
+            self.assertEqual([(m["chunk"], m["attempt"]) for m in messages(stage)],
+                             [(no, 2) for no in planned])
+            self.assertEqual(self.states(stage), {"queued": 200})
 
     def test_two_producers_at_once(self):
         with Stage(recipients=20000, campaign=audience(SLOW)) as stage:

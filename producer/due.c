@@ -54,10 +54,13 @@ static struct err republish_overdue(struct visit *v, uint64_t *n)
     char queue[BROKER_KEY_SIZE];
     uint32_t ready, consumers;
     struct republish r = {v->control, v->audience, v->enrich, &v->publisher};
+    struct republished done;
     snprintf(queue, sizeof queue, "mailflock.%s", v->row.content.lane);
     TRY(broker_queue_counts(v->publisher.broker, queue, &ready, &consumers));
-    TRY(republish(&r, ready ? REPUBLISH_LONG_OVERDUE : REPUBLISH_OVERDUE, n));
-    return publisher_settle(&v->publisher);
+    TRY(republish(&r, ready ? REPUBLISH_LONG_OVERDUE : REPUBLISH_OVERDUE, &done));
+    *n = done.n;
+    TRY(publisher_settle(&v->publisher));
+    return done.unreadable;
 }
 
 /* A cancelled run is read no further, but what was planned goes out all the same: a worker skips
@@ -70,6 +73,17 @@ static void finish_cancelled(struct visit *v)
     v->publisher.despite_cancel = true;
 }
 
+static struct err publish_rest(struct visit *v)
+{
+    struct publish p = {.control = v->control,
+                        .audience = v->audience,
+                        .enrich = v->enrich,
+                        .publisher = &v->publisher,
+                        .row = &v->row,
+                        .chunk_size = (uint32_t)v->campaign.audience.chunk_size};
+    return publish_run(&p);
+}
+
 static struct err work(struct visit *v, struct buf *out)
 {
     char iso[CLOCK_ISO_SIZE];
@@ -80,19 +94,14 @@ static struct err work(struct visit *v, struct buf *out)
     v->publisher.run = v->row.id;
     finish_cancelled(v);
     TRY(feed_open(&v->campaign, v->control, v->row.scheduled_s, &v->enrich));
-    struct publish p = {v->control,    v->audience, v->enrich,
-                        &v->publisher, &v->row,     (uint32_t)v->campaign.audience.chunk_size};
-    if (v->row.published)
-        TRY(republish_overdue(v, &overdue));
-    else
-        TRY(publish_run(&p));
+    struct err e = v->row.published ? republish_overdue(v, &overdue) : publish_rest(v);
     if (v->publisher.published)
         buf_append_format(out,
                           "run=%" PRIu64 " campaign=%s scheduled_at=%s published=%" PRIu64
                           " overdue=%" PRIu64 "\n",
                           v->row.id, v->row.campaign, clock_iso_format(v->row.scheduled_s, iso),
                           v->publisher.published, overdue);
-    return err_none();
+    return e;
 }
 
 /* The row is read under the lock: whoever had it before may have done the work. */

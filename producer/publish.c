@@ -19,11 +19,13 @@ static struct err publish_planned(struct publish *p)
 {
     struct publisher *out = p->publisher;
     struct republish r = {p->control, p->audience, p->enrich, out};
-    uint64_t n, published = out->published;
+    struct republished done;
+    uint64_t published = out->published;
     TRY(publisher_settle(out));
     for (int tries = 0;; tries++) {
         out->missed = false;
-        TRY(republish(&r, REPUBLISH_PLANNED, &n));
+        TRY(republish(&r, REPUBLISH_PLANNED, &done));
+        p->unreadable = done.unreadable;
         TRY(publisher_settle(out));
         if (!out->missed) return err_none();
         if (out->published > published) tries = 0;
@@ -128,6 +130,7 @@ static struct err all_steps(struct publish *p)
     if (p->row->control == RUN_CANCELLED) return err_none();
     if (!ended) return err_make(ERR_STATE, 0, "stopped by a signal");
     if (p->publisher->missed) TRY(publish_planned(p));
+    if (p->unreadable.code) return p->unreadable;
     return run_row_publishing_done(p->control, p->row->id);
 }
 

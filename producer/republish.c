@@ -14,11 +14,11 @@
 #include "producer/run_row.h"
 #include "producer/stop.h"
 
-enum { BATCH = 50, BODY_MAX = CHUNK_BODY_MAX, OVERDUE_AGAIN_MINUTES = 60 };
+enum { BATCH = 50, BODY_MAX = CHUNK_BODY_MAX, OVERDUE_AGAIN_MINUTES = 60, SAID_MAX = 20 };
 
 struct lost_chunk {
     uint32_t no, attempt, recipients;
-    bool has_digest, has_before;
+    bool has_digest, has_before, unreadable;
     uint64_t digest;
     char first_id[CHUNK_ID_MAX + 1], last_id[CHUNK_ID_MAX + 1], before_id[CHUNK_ID_MAX + 1];
 };
@@ -275,33 +275,57 @@ static struct err postpone_confirmed(const struct republish *r, const struct los
         return err_make(ERR_BROKER, 0,
                         "RabbitMQ did not take every overdue chunk; they are published again next "
                         "time");
-    for (unsigned i = 0; i < n; i++) TRY(postpone(r, &lost[i]));
+    for (unsigned i = 0; i < n; i++)
+        if (!lost[i].unreadable) TRY(postpone(r, &lost[i]));
+    return err_none();
+}
+
+/* Whether the error is about this one chunk, and no reason to leave the others alone. */
+static bool is_of_chunk(const struct republish *r, const struct err *e)
+{
+    if (stop_requested() || r->publisher->cancelled) return false;
+    return e->code == ERR_INPUT || e->code == ERR_TOO_BIG || e->code == ERR_STATE;
+}
+
+static struct err publish_or_set_aside(const struct republish *r, struct lost_chunk *c,
+                                       struct buf *body, struct republished *done, unsigned *said)
+{
+    struct err e = publish(r, c, body, &done->n);
+    if (!e.code) return e;
+    e = err_wrap(e, "chunk %u", c->no);
+    if (!is_of_chunk(r, &e)) return e;
+    c->unreadable = true;
+    if (!done->unreadable.code) done->unreadable = e;
+    log_write((*said)++ < SAID_MAX ? LOG_LEVEL_WARN : LOG_LEVEL_DEBUG, "republish",
+              "msg=\"cannot be published again now; the others can\" run=%" PRIu64 " err=\"%s\"",
+              r->publisher->run, e.text);
     return err_none();
 }
 
 static struct err publish_all(const struct republish *r, enum republish_which which,
-                              struct lost_chunk lost[BATCH], struct buf *body, uint64_t *n)
+                              struct lost_chunk lost[BATCH], struct buf *body,
+                              struct republished *done)
 {
-    unsigned found;
+    unsigned found, said = 0;
     for (uint32_t from = 0;; from = lost[found - 1].no + 1) {
         TRY(find_lost(r, which, from, lost, &found));
         for (unsigned i = 0; i < found; i++) {
             if (stop_requested()) return err_make(ERR_STATE, 0, "stopped by a signal");
-            struct err e = publish(r, &lost[i], body, n);
-            if (e.code) return err_wrap(e, "chunk %u", lost[i].no);
+            TRY(publish_or_set_aside(r, &lost[i], body, done, &said));
         }
         if (which != REPUBLISH_PLANNED) TRY(postpone_confirmed(r, lost, found));
         if (found < BATCH) return err_none();
     }
 }
 
-struct err republish(const struct republish *r, enum republish_which which, uint64_t *n)
+struct err republish(const struct republish *r, enum republish_which which,
+                     struct republished *done)
 {
     struct buf body;
     struct lost_chunk *lost = mem_alloc(BATCH * sizeof *lost);
     buf_init(&body, BODY_MAX);
-    *n = 0;
-    struct err e = publish_all(r, which, lost, &body, n);
+    *done = (struct republished){0};
+    struct err e = publish_all(r, which, lost, &body, done);
     buf_fini(&body);
     free(lost);
     return e;

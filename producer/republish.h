@@ -26,8 +26,15 @@ enum republish_which {
     REPUBLISH_LONG_OVERDUE, /* the same, but next_due is hours ago */
 };
 
-/* republish: publishes them all, in order; *n counts. */
-struct err republish(const struct republish *r, enum republish_which which, uint64_t *n) MUST_CHECK;
+struct republished {
+    uint64_t n;
+    struct err unreadable; /* the first chunk's that could not be read again, if there is one */
+};
+
+/* republish: publishes them all, in order. What cannot be read again does not hold up the others:
+ * it is logged, stays as it was, and goes into *done. An error: the others could not go either. */
+struct err republish(const struct republish *r, enum republish_which which,
+                     struct republished *done) MUST_CHECK;
 
 /* An SQL condition on a chunk c: what REPUBLISH_OVERDUE means, as long ago as INTERVAL says. */
 #define REPUBLISH_OVERDUE_SINCE(interval)                                                          \

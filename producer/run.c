@@ -132,9 +132,12 @@ static struct err create_row(struct run *run)
 
 static struct err publish(struct run *run, struct buf *out)
 {
-    struct publish p = {run->control, run->audience,
-                        run->enrich,  &run->publisher,
-                        &run->row,    (uint32_t)run->campaign.audience.chunk_size};
+    struct publish p = {.control = run->control,
+                        .audience = run->audience,
+                        .enrich = run->enrich,
+                        .publisher = &run->publisher,
+                        .row = &run->row,
+                        .chunk_size = (uint32_t)run->campaign.audience.chunk_size};
     run->publisher.run = run->row.id;
     stop_listen();
     struct err e = publish_run(&p);

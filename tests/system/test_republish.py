@@ -97,6 +97,50 @@ class RepublishTest(ProducerTestCase):
         self.assertIn("more than 10000 recipients", error)
         self.assertEqual(messages(stage), [])
 
+    # -- a chunk that cannot be read again
+
+    def with_an_id_twice(self, stage, number):
+        stage.execute("ALTER TABLE subscriber DROP PRIMARY KEY")
+        stage.execute("INSERT INTO subscriber SELECT * FROM subscriber WHERE id=%s", number)
+        return lambda: stage.execute("DELETE FROM subscriber WHERE id=%s LIMIT 1", number)
+
+    def test_a_chunk_that_cannot_be_read_does_not_hold_up_its_run(self):
+        stage = self.enterContext(Stage(recipients=500))
+        self.run_at(stage)
+        first = messages(stage)
+        stage.add_subscribers(500, first=501)
+        mend = self.with_an_id_twice(stage, 150)
+        stage.execute("UPDATE chunk SET state='planned' WHERE chunk_no BETWEEN 1 AND 3")
+        stage.execute("UPDATE run SET publishing='open', published_at=NULL, "
+                      "created_at=created_at - INTERVAL 1 MINUTE")
+        error = self.run_at(stage, code=1)
+        self.assertIn("chunk 1: ", error.splitlines()[-1])
+        self.assertIn("id '150' of the row after id '150' is a duplicate", error.splitlines()[-1])
+        found = messages(stage)
+        self.assertEqual([m["chunk"] for m in found], [2, 3, 5, 6, 7, 8, 9])
+        self.assertEqual(self.states(stage), {"queued": 9, "planned": 1})
+        self.assertEqual(stage.value("SELECT publishing FROM run"), "open")
+        self.assertIn("the id '150'", stage.run_program("mailflock-producer", "due", code=1).stderr)
+        self.assertEqual(messages(stage), [])
+        mend()
+        self.assertIn("published=1", stage.run_program("mailflock-producer", "due").stdout)
+        self.assert_whole(stage, 1000, [first[0], first[4], *found, *messages(stage)])
+
+    def test_an_overdue_chunk_that_cannot_be_read_does_not_hold_up_others(self):
+        stage = self.enterContext(Stage(recipients=300))
+        self.run_at(stage)
+        first = messages(stage)
+        stage.execute("UPDATE chunk SET next_due=UTC_TIMESTAMP(6) - INTERVAL 1 SECOND")
+        mend = self.with_an_id_twice(stage, 50)
+        done = stage.run_program("mailflock-producer", "due", code=1)
+        self.assertIn("chunk 0: ", done.stderr)
+        self.assertIn("published=2 overdue=2", done.stdout)
+        self.assertEqual(messages(stage), first[1:])
+        # It is overdue still, the others no more.
+        mend()
+        self.assertIn("published=1 overdue=1", stage.run_program("mailflock-producer", "due").stdout)
+        self.assertEqual(messages(stage), first[:1])
+
 
 if __name__ == "__main__":
     unittest.main(verbosity=2)

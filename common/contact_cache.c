@@ -45,8 +45,7 @@ static void write_row(struct db *db, struct buf *sql, const char *cache,
 
 /* An answer without a version is as new as the moment of the question. In this order: a column has
  * its new value in the expressions behind it. */
-#define NEWER                                                                                      \
-    "VALUES(version) >= version OR (VALUES(version) = 0 AND stored_at <= VALUES(stored_at))"
+#define NEWER "IF(VALUES(version) > 0, VALUES(version) >= version, VALUES(stored_at) >= stored_at)"
 static const char KEEP_NEWER[] =
     " ON DUPLICATE KEY UPDATE deleted=IF(" NEWER ", VALUES(deleted), deleted), json=IF(" NEWER
     ", VALUES(json), json), stored_at=IF(" NEWER ", VALUES(stored_at), stored_at),"

@@ -1,6 +1,7 @@
 """The contact cache: what it spares."""
 
 import json
+import threading
 import unittest
 
 from contact_fixture import SQL, ContactTestCase, messages
@@ -82,6 +83,35 @@ class CacheTest(ContactTestCase):
                 for i, v, j in stage.rows("SELECT id, version, json FROM contact_cache")}
         self.assertEqual((rows["1"][0], rows["2"]), (5, (6, "newer")))
         self.assertNotEqual(rows["1"][1], "older")
+
+    def test_without_versions_the_later_question_has_the_newer_answer(self):
+        stage, service = self.stage_with(1, {"cache_ttl": "1h", "cache": "contacts"})
+        asked, go_on = threading.Event(), threading.Event()
+
+        def late(handler, call):
+            asked.set()
+            go_on.wait(60)
+            handler.answer(200, service.body_for(call.ids), "application/json")
+
+        def name():
+            return json.loads(stage.value("SELECT json FROM contact_cache WHERE version=0"))["name"]
+
+        service.plan = [late]
+        service.more = {"1": {"name": "asked first"}}
+        producer = stage.start_producer("run", "welcome", "--at", later(1))
+        self.assertTrue(asked.wait(20), producer.text())
+        # Another run asks later, and has its answer at once.
+        service.more = {"1": {"name": "asked second"}}
+        self.run_at(stage, at=later(2))
+        self.assertEqual(name(), "asked second")
+        service.more = {"1": {"name": "asked first"}}
+        go_on.set()
+        self.assertEqual(producer.wait(), 0, producer.text())
+        self.assertEqual(name(), "asked second")
+        stage.execute("UPDATE contact_cache SET stored_at=stored_at - INTERVAL 2 HOUR")
+        service.more = {"1": {"name": "asked third"}}
+        self.run_at(stage, at=later(3))
+        self.assertEqual(name(), "asked third")
 
     def test_ids_are_compared_byte_by_byte(self):
         stage, service = self.stage_with(0, {"cache_ttl": "1h"})

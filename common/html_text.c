@@ -281,8 +281,9 @@ static void leave(struct pass *p, xmlNode *node)
 {
     if (node->type != XML_ELEMENT_NODE) return;
     enum role role = role_of(node);
+    if (role == ROLE_GONE) return;
     if (is(node, "a")) end_link(p, node);
-    if (role == ROLE_INLINE || role == ROLE_GONE) return;
+    if (role == ROLE_INLINE) return;
     end_line(p, node);
     if (role == ROLE_BLOCK) text_lines_gap(&p->lines);
     if (is(node, "pre")) p->pre--;

@@ -67,6 +67,10 @@ static const struct row rows[] = {
      "none'>i</div>"
      "<p hidden>j</p><template>k</template>l",
      "l\n"},
+    {"a link that does not show",
+     "<p>a <a href='https://b.example/' style='display:none'>c</a>"
+     "<a hidden href='{{d}}'><img src=e alt=f></a>g</p>",
+     "a g\n"},
     {"what nobody knows", "<foo bar=1>a</foo> &baz; </p>b", "a &baz; b\n"},
     {"markup that is broken", "<p>a<b>b</p>c</b><li>d</ul><a href=\"e>f", "ab\n\nc\n- d e>f\n"},
     {"a section within a line", "<p>a {{#b}} c {{/b}} d</p><p>{{#b}}e{{/b}}{{^b}}f{{/b}}</p>",

@@ -13,7 +13,7 @@
 
 enum {
     PAGE_ROWS_FIRST = 100,
-    PAGE_ROWS_MAX = 5000,
+    PAGE_ROWS_MAX = 1000,    /* all of them may be large where those before were small */
     PAGE_BYTES = 768 * 1024, /* the aim, as the client library holds them */
     ROW_BYTES = 96,          /* about what it needs for a row, */
     CELL_BYTES = 16,         /* and for each cell, beside its text */
@@ -271,7 +271,7 @@ static struct err make_after(struct audience *a, const char *after)
 static void fit_page_rows(struct audience *a)
 {
     if (!a->rows_read) return;
-    uint64_t fit = PAGE_BYTES / (a->bytes_read / a->rows_read + 1), most = a->page_rows * 8;
+    uint64_t fit = PAGE_BYTES / (a->bytes_read / a->rows_read + 1), most = a->page_rows * 2;
     if (fit > most) fit = most;
     if (fit > PAGE_ROWS_MAX) fit = PAGE_ROWS_MAX;
     a->page_rows = fit ? (unsigned)fit : 1;

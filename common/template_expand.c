@@ -4,11 +4,15 @@
 #include "common/tag_cover.h"
 #include "common/template_parse.h"
 
+/* Partials that each have the next one twice are short, and say nothing for hours. */
+enum { READ_MAX = 16 * TEMPLATE_TEXT_MAX, READ_A_PARTIAL = 1024 };
+
 struct expansion {
     const struct template_source *root; /* its extension is that of all partials */
     const struct template_partials *partials;
     const struct template_source *open[TEMPLATE_DEPTH_MAX]; /* from the root to where we are */
     int depth;
+    size_t read; /* bytes of all texts that were read, and something for each */
 };
 
 static struct err expand(struct expansion *x, const struct template_source *source,
@@ -94,6 +98,11 @@ static struct err expand(struct expansion *x, const struct template_source *sour
     if (x->depth == TEMPLATE_DEPTH_MAX)
         return err_make(ERR_CONFIG, 0, "%s: partials nested deeper than %d", source->name,
                         TEMPLATE_DEPTH_MAX);
+    x->read += source->len + READ_A_PARTIAL;
+    if (x->read > READ_MAX)
+        return err_make(ERR_TOO_BIG, 0,
+                        "%s: its partials have too many partials to be put in their places",
+                        x->root->name);
     x->open[x->depth++] = source;
     struct err e = template_parse(source, &tags);
     for (size_t i = 0; i < tags.count && !e.code; i++)

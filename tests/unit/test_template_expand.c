@@ -111,23 +111,37 @@ static void what_cannot_be_expanded_is_told_where_it_stands(void **state)
 }
 
 /* p0 has p1 twice, which has p2 twice, and so on. */
-static void what_grows_out_of_bounds_is_refused(void **state)
+static struct err expand_doubling(const char *text, const char *end)
 {
-    (void)state;
     enum { LEVELS = 30 };
     static char names[LEVELS][16], texts[LEVELS][40];
     static struct template_source sources[LEVELS];
     for (int i = 0; i < LEVELS; i++) {
         snprintf(names[i], sizeof names[i], "p%d", i);
-        snprintf(texts[i], sizeof texts[i], "xxxx{{>p%d}}{{>p%d}}", i + 1, i + 1);
-        if (i == LEVELS - 1) snprintf(texts[i], sizeof texts[i], "end");
+        snprintf(texts[i], sizeof texts[i], "%s{{>p%d}}{{>p%d}}", text, i + 1, i + 1);
+        if (i == LEVELS - 1) snprintf(texts[i], sizeof texts[i], "%s", end);
         sources[i] = (struct template_source){names[i], texts[i], strlen(texts[i])};
     }
     struct template_partials with = {sources, LEVELS};
     struct buf whole;
     buf_init(&whole, OUT_MAX);
-    assert_int_equal(template_expand(&sources[0], &with, &whole).code, ERR_TOO_BIG);
+    struct err e = template_expand(&sources[0], &with, &whole);
     buf_fini(&whole);
+    return e;
+}
+
+static void what_grows_out_of_bounds_is_refused(void **state)
+{
+    (void)state;
+    assert_int_equal(expand_doubling("xxxx", "end").code, ERR_TOO_BIG);
+}
+
+static void what_grows_in_number_alone_is_refused(void **state)
+{
+    (void)state;
+    struct err e = expand_doubling("", "");
+    assert_int_equal(e.code, ERR_TOO_BIG);
+    assert_non_null(strstr(e.text, "p0: its partials have too many partials"));
 }
 
 int main(void)
@@ -136,6 +150,7 @@ int main(void)
         cmocka_unit_test(what_is_expanded_renders_the_same),
         cmocka_unit_test(what_cannot_be_expanded_is_told_where_it_stands),
         cmocka_unit_test(what_grows_out_of_bounds_is_refused),
+        cmocka_unit_test(what_grows_in_number_alone_is_refused),
     };
     return cmocka_run_group_tests(tests, setup, NULL);
 }

@@ -7,8 +7,9 @@ cmd_build() {
     '') with_lock build build_into build all ;;
     --asan) with_lock build build_into build-asan units -DMAILFLOCK_SANITIZE=address,undefined ;;
     --tsan) with_lock build build_into build-tsan mailflock-consumer -DMAILFLOCK_SANITIZE=thread ;;
+    --clang) with_lock build build_into build-clang all -DCMAKE_C_COMPILER=clang ;;
     --faults) with_lock build build_into build-faults mailflock-consumer -DMAILFLOCK_FAULTS=ON ;;
-    *) usage_error "build knows --asan, --tsan and --faults, got '$1'" ;;
+    *) usage_error "build knows --asan, --tsan, --faults and --clang, got '$1'" ;;
     esac
 }
 

@@ -34,7 +34,8 @@ test_all() {
     cmd_build
     heading up
     cmd_up
-    heading "build the variants for tests: fault points, sanitizers"
+    heading "build the variants for tests: clang, fault points, sanitizers"
+    cmd_build --clang
     cmd_build --faults
     cmd_build --asan
     cmd_build --tsan

@@ -139,7 +139,7 @@ static void what_is_derived_renders_without_gaps(void **state)
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         struct buf text, out;
-        struct template *t;
+        struct template *t = NULL;
         struct template_trouble trouble;
         struct err e = derive(cases[i].html, strlen(cases[i].html), &text);
         if (!e.code) e = compile(&text, &t);

@@ -1,11 +1,12 @@
 """Rows of Mailflock against itself: many against few, and one way against another."""
 
+import contextlib
 import os
 import shutil
 
 import proxy
 from contestants import CONTENT, Ground, Mailflock, mail_size
-from environment import ROOT
+from environment import ENV, ROOT
 from figures import Figure, ratios
 from row import SESSIONS, Result, Skipped, in_turn, peak_mib, per_s
 
@@ -49,7 +50,11 @@ def against_itself(plan, result, row, make):
     """Two ways to do the same, A over B by wall clock and by the consumer's CPU time."""
     n = plan[row]
     with Ground(n, SESSIONS) as stage:
-        runs = in_turn(plan, result, make(stage, n))
+        return compare(result, in_turn(plan, result, make(stage, n)))
+
+
+def compare(result, runs):
+    """Lines for each of two ways, and their ratios."""
     (a, of_a), (b, of_b) = runs.items()
     for name, its in ((a, of_a), (b, of_b)):
         result.add(Figure(name, per_s(its), "mails/s"),
@@ -60,6 +65,37 @@ def against_itself(plan, result, row, make):
         ratios(f"{a} over {b}: CPU of the consumer",
                [r.cpu_us("consumer") for r in of_a], [r.cpu_us("consumer") for r in of_b]))
     return result
+
+
+@contextlib.contextmanager
+def programs_of(build):
+    """Our programs are those in that directory."""
+    ours = ENV["MF_BUILD"]
+    ENV["MF_BUILD"] = build
+    try:
+        yield
+    finally:
+        ENV["MF_BUILD"] = ours
+
+
+def change(plan):
+    """What a change brought: this build against another. Each has a database of its own, with the
+    tables as it wants them."""
+    n, builds = plan["change"], {"this build": ENV["MF_BUILD"], "the other": plan["against"]}
+    result = Result(f"this build against {plan['against']}, {n:,} recipients")
+    with contextlib.ExitStack() as stack:
+        def side(build):
+            with programs_of(build):
+                stage = stack.enter_context(Ground(n, SESSIONS))
+                sink = stage.start_sink()
+
+            def run():
+                with programs_of(build):
+                    return Mailflock(stage).run(n, {"sink": sink.pid})
+            return run
+
+        runs = in_turn(plan, result, {name: side(build) for name, build in builds.items()})
+    return compare(result, runs)
 
 
 def crash(plan):

@@ -11,6 +11,8 @@
 #include "common/json_contacts.h"
 #include "common/log.h"
 
+enum { SLOT_US = 100 * 1000 }; /* what a short delay makes of a slot, for those who come late */
+
 static const char UNKNOWN[] = "the contact service does not know this id";
 
 static struct err about_service(const struct enrich *e, struct err failed)
@@ -112,6 +114,14 @@ static struct err reserve(struct enrich *e, int64_t now_us)
     return err_none();
 }
 
+/* After the delay a slot is over: the next one may be another producer's. */
+static bool has_slot(const struct enrich *e, int64_t now_us)
+{
+    int64_t lasts_us = e->config->delay_ms * 1000;
+    if (lasts_us < SLOT_US) lasts_us = SLOT_US;
+    return e->reserved && now_us - e->slot_us <= lasts_us;
+}
+
 /* When the next call may go, as far as this producer knows; past what is under way. */
 static int64_t earliest_us(const struct enrich *e)
 {
@@ -135,8 +145,8 @@ struct err enrich_send_calls(struct enrich *e)
     for (;;) {
         int64_t now_us = clock_boot_us();
         if (!(call = find_unsent(e)) || !may_send(e, now_us)) return err_none();
-        if (!e->reserved) TRY(reserve(e, now_us));
-        if (now_us < e->slot_us) return err_none();
+        if (!has_slot(e, now_us)) TRY(reserve(e, now_us));
+        if (clock_boot_us() < e->slot_us) return err_none();
         TRY(write_call(e, call));
         e->reserved = false;
         call->sent = true;

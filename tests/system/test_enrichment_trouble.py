@@ -58,6 +58,25 @@ class BusyTest(ContactTestCase):
         self.assertIn("published=1", self.due(stage))
         self.assertEqual(len(service.calls), 2)
 
+    def test_a_moment_that_is_over_is_not_used(self):
+        stage, service = self.stage_with(10, {"delay": "1s", "retry": ["10ms"]})
+        # Other producers have reserved the next seconds.
+        stage.execute("INSERT INTO service_pace (origin, next_us) VALUES (%s, (UNIX_TIMESTAMP(NOW(6)) + 5) * "
+                      "1000000)", service.url[:service.url.index("/", 8)])
+        before = stage.value("SELECT next_us FROM service_pace")
+        producer = stage.start_producer("run", "welcome", "--at", AT)
+        wait_until(lambda: stage.value("SELECT next_us FROM service_pace") > before, 20, "its reservation")
+        producer.freeze()
+        self.assertEqual(service.calls, [])
+        wait_until(lambda: stage.value("SELECT next_us < UNIX_TIMESTAMP(NOW(6)) * 1000000 FROM "
+                                       "service_pace"), 20, "its moment to be over")
+        # Somebody else has called meanwhile, and was told to leave the service alone.
+        stage.execute("UPDATE service_pace SET held_us=(UNIX_TIMESTAMP(NOW(6)) + 3600) * 1000000")
+        producer.thaw()
+        self.assertEqual(producer.wait(), 1, producer.text())
+        self.assertIn("it asked not to be called for", producer.text())
+        self.assertEqual(service.calls, [])
+
     def test_a_longer_wait_than_retry_after_counts(self):
         stage, service = self.stage_with(10, {"retry": ["2s"]})
         service.plan = [status(503, retry_after=1)]

@@ -107,13 +107,16 @@ static void close_rows(struct rows *rows)
     enrich_stream_free(rows->stream);
 }
 
-/* *row is NULL after the last. */
+/* *row is NULL after the last. A service that answers wrongly is no trouble of this chunk: it must
+ * not be asked again for each of the others. */
 static struct err next_row(const struct rows *rows, const struct db_cell **row,
                            const struct contact **contact)
 {
     *contact = NULL;
     if (!rows->stream) return audience_row(rows->audience, row);
-    TRY(feed_await(rows->stream, rows->publisher));
+    struct err e = feed_await(rows->stream, rows->publisher);
+    if (e.code == ERR_INPUT || e.code == ERR_TOO_BIG) e.code = ERR_IO;
+    if (e.code) return e;
     if (!enrich_next(rows->stream, row, contact)) *row = NULL;
     return err_none();
 }

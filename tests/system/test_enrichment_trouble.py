@@ -269,6 +269,18 @@ class BadAnswerTest(ContactTestCase):
         self.assertIn("after 2 tries this run waits no longer: no whole answer", error)
         self.assertEqual(service.calls, [])
 
+    def test_planned_chunks_do_not_all_ask_a_service_that_refuses(self):
+        stage, service = self.stage_with(500)
+        self.run_at(stage)
+        first, calls = messages(stage), len(service.calls)
+        stage.execute("UPDATE chunk SET state='planned'")
+        stage.execute("UPDATE run SET publishing='open', published_at=NULL")
+        service.plan = [status(401)]
+        self.assertIn("it answers 401, not 200", self.run_at(stage, code=1))
+        self.assertEqual(len(service.calls), calls + 1)
+        self.run_at(stage)
+        self.assertEqual(messages(stage), first)
+
 
 if __name__ == "__main__":
     unittest.main(verbosity=2)

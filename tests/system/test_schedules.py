@@ -5,11 +5,12 @@ put back before them, as if it had not run since."""
 
 import datetime
 import os
+import re
 import signal
 import unittest
 import zoneinfo
 
-from harness import Stage, wait_until
+from harness import Stage, binary, wait_until
 from producer_fixture import SLOW, ProducerTestCase, messages
 
 # A few seconds a page: time enough to look at a run that is not at its end.
@@ -65,6 +66,41 @@ class OccurrenceTest(ScheduleTestCase):
                              sorted(stage.rows("SELECT run_id, chunk_no FROM chunk")))
             self.assertEqual(self.due(stage), "")
             self.assertEqual(messages(stage), [])
+
+    def skewed(self, stage, seconds):
+        """The environment of a host whose clock is wrong by so much."""
+        library = os.path.join(os.path.dirname(binary("fakesmtp")), "libskewclock.so")
+        if not os.path.exists(library):
+            self.skipTest("a sanitizer does not go together with a library put before all others")
+        env = {"LD_PRELOAD": library, "SKEWCLOCK_S": str(seconds)}
+        said = stage.run_program("mailflock-producer", "run", "nothing", code=1, env=env).stderr
+        its_clock = datetime.datetime.fromisoformat(re.search(r"ts=(\S+)", said)[1])
+        difference = its_clock - datetime.datetime.now(UTC) - datetime.timedelta(seconds=seconds)
+        self.assertLess(abs(difference), MINUTE, "the clock is not skewed")
+        return env
+
+    def test_hosts_with_wrong_clocks_start_each_occurrence_once(self):
+        """The database's clock decides what is due, what is too late, and what is not yet."""
+        with Stage(recipients=250) as stage:
+            envs = [self.skewed(stage, minutes * 60) for minutes in (-20, 0, 20)]
+            late, first, second, third = self.ago(stage, 40, 18, 9, 2)
+            future = [third + n * MINUTE for n in (12, 15)]
+            for name in ("welcome", "second"):
+                self.scheduled(stage, name, [late, first, second, third, *future], start_within="30m")
+            self.due(stage)
+            for _ in range(2):
+                stage.execute("UPDATE schedule SET settled_until=UTC_TIMESTAMP() - INTERVAL 1 HOUR")
+                producers = [stage.start_producer("due", env=env) for env in envs]
+                for producer in producers:
+                    self.assertEqual(producer.wait(), 0, producer.text())
+            want = [(name, at) for name in ("second", "welcome") for at in (first, second, third)]
+            self.assertEqual(self.occurrences(stage, "done"), want)
+            self.assertEqual(self.occurrences(stage, "missed"), [("second", late), ("welcome", late)])
+            self.assertEqual(self.occurrences(stage, "open"), [])
+            found = messages(stage)
+            self.assertEqual(sorted((m["run"], m["chunk"]) for m in found),
+                             sorted(stage.rows("SELECT run_id, chunk_no FROM chunk")))
+            self.assertEqual(len(found), 6 * 3)
 
     def test_what_is_in_time_is_caught_up_and_what_is_late_is_missed(self):
         with Stage(recipients=100) as stage:

@@ -27,6 +27,8 @@ void chunker_fini(struct chunker *c)
     *c = (struct chunker){0};
 }
 
+/* Its number is its predecessor's + 1 (PROTOCOL P2): asked of the database, it would hide that
+ * another producer is at work. */
 static void open_chunk(struct chunker *c)
 {
     if (c->n == c->room) c->chunks = mem_resize(c->chunks, (c->room *= 2) * sizeof *c->chunks);

@@ -78,7 +78,7 @@ struct err run_row_load(struct db *db, uint64_t id, struct run_row *row)
     return e;
 }
 
-/* The clock is read by the statement that inserts: nothing can come between the two. */
+/* The clock is read by the statement that inserts (PROTOCOL P7): nothing can come between. */
 static struct err insert_run(struct db *db, const struct run_row *row, const struct buf *content,
                              int64_t within_s, uint64_t *inserted)
 {
@@ -163,6 +163,7 @@ static void write_chunk_row(struct db *db, struct buf *sql, uint64_t run,
                       RUN_DUE_MINUTES);
 }
 
+/* PROTOCOL P2: a duplicate key is the sign of another producer. */
 struct err run_row_plan(struct db *db, uint64_t run, const struct chunker_chunk *chunks, unsigned n)
 {
     struct buf sql;
@@ -201,6 +202,8 @@ struct err run_row_queued(struct db *db, uint64_t run, unsigned attempt, const u
     return e;
 }
 
+/* The greatest number counts, not the greatest id (PROTOCOL P2): ids may be texts, whose order is
+ * not that of this table. */
 struct err run_row_end(struct db *db, uint64_t run, uint32_t *next_no,
                        char last_id[CHUNK_ID_MAX + 1])
 {

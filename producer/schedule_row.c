@@ -1,5 +1,5 @@
 /* Each statement is a transaction of its own. Nothing here needs a lock: what is started or missed
- * is decided by the key of run, and a mark that is behind costs another look. */
+ * is decided by the key of run, and a mark that is behind costs another look (PROTOCOL P7). */
 #include "producer/schedule_row.h"
 
 #include <inttypes.h>

@@ -1,6 +1,7 @@
-/* What was started or missed is decided by the key of the table run, over all hosts. The marks only
- * tell from when on to look; they are written when everything before them is in run, so a crash at
- * any point costs another look (docs/schedules.md). */
+/* What was started or missed is decided by the key of the table run, over all hosts, and when, by
+ * the database's clock (PROTOCOL P7). The marks only tell from when on to look; they are written
+ * when everything before them is in run, so a crash at any point costs another look
+ * (docs/schedules.md). */
 #include "producer/scheduled.h"
 
 #include <inttypes.h>

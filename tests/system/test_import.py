@@ -209,6 +209,21 @@ class ImportTest(ImportTestCase):
         if peak:
             self.assertLess(peak, 16 * 1024)
 
+    def test_a_million_rows_need_no_more_memory_than_ten_thousand(self):
+        peaks = []
+        for count in (10000, 1000000):
+            self.setUp()
+            with open(self.file, "w", encoding="utf-8") as file:
+                file.write("id,email,name\n")
+                file.writelines(f'{i},user{i}@example.net,"Zoë {i}"\n' for i in range(1, count + 1))
+            complaints, peak = self.watched()
+            self.assertEqual(complaints, "")
+            self.assertEqual(self.stage.value("SELECT COUNT(*) FROM member"), count)
+            peaks.append(peak)
+        if all(peaks):
+            self.assertLess(peaks[1], 16 * 1024)
+            self.assertLess(peaks[1], peaks[0] + 1024, "it grows with the number of rows")
+
     # -- tables that are there
 
     def test_what_the_table_refuses_is_named_with_its_line(self):

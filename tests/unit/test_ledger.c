@@ -362,6 +362,72 @@ static void the_fifth_claim_of_a_cancelled_chunk_skips_it(void **state)
     end_world();
 }
 
+/* A sender whose relay answers nothing: it takes what it is told, and gives back when it is to. */
+static void silent_sender_step(struct worker *w)
+{
+    struct note notes[64];
+    size_t n = queue_pop(w->to_sender, notes, 64);
+    for (size_t i = 0; i < n; i++) sender_note(w, &notes[i]);
+    for (int i = w->n_tasks - 1; i >= 0; i--) {
+        if (!w->tasks[i].ending) continue;
+        queue_push(w->inbox, (struct note){.kind = NOTE_RETURNED, .job = w->tasks[i].job});
+        w->tasks[i] = w->tasks[--w->n_tasks];
+    }
+}
+
+static void assert_untouched(const struct w_chunk *c)
+{
+    assert_string_equal(c->state, c == &world.chunks[0] ? "queued" : "planned");
+    assert_int_equal(c->token, 0);
+    assert_int_equal(c->attempt, 1);
+    assert_int_equal(c->claims, 0);
+    assert_int_equal(c->started, 0);
+    for (int p = 0; p < W_POSITIONS; p++) assert_int_equal(c->rows[p].status, OUTCOME_NONE);
+}
+
+/* PROTOCOL C8: RabbitMQ would close the channel of who holds a message for 30 minutes. One chunk is
+ * being sent, the other was never claimed; neither has used up a claim or an attempt. */
+static void chunks_go_back_after_twenty_minutes_in_hand(void **state)
+{
+    (void)state;
+    int of[OUTCOME_STATUSES] = {0};
+    struct worker *w = &workers[0];
+    begin_world(2);
+    w_fault = 0;
+    lossy = false;
+    start_worker(w);
+    broker_step(w);
+    int64_t began_us = w_now_us;
+    while (w_now_us - began_us < 1190 * 1000000LL) {
+        ledger_step(w);
+        silent_sender_step(w);
+        w_now_us += 1000000;
+    }
+    assert_true(has_in_hand(w, 0));
+    assert_int_equal(world.chunks[0].claims, 1);
+    assert_int_equal(w->l.n_jobs, W_CHUNKS);
+    assert_int_equal(n_messages, W_CHUNKS);
+    while (w_now_us - began_us < 1210 * 1000000LL) {
+        ledger_step(w);
+        silent_sender_step(w);
+        w_now_us += 1000000;
+    }
+    assert_int_equal(w->l.n_jobs, 0);
+    broker_step(w); /* the copies, and only then the acks */
+    assert_int_equal(n_messages, 2 * W_CHUNKS);
+    for (int i = 0; i < W_CHUNKS; i++) {
+        assert_null(messages[i].body);
+        assert_untouched(&world.chunks[i]);
+    }
+    for (int round = 0; !quiet(); round++) {
+        worker_step(w);
+        if (round > 20000) fail_msg("it does not come to an end");
+    }
+    for (int i = 0; i < W_CHUNKS; i++) check_chunk(2, i, of);
+    assert_int_equal(of[OUTCOME_SENT] + of[OUTCOME_FAILED], W_CHUNKS * W_POSITIONS);
+    end_world();
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -372,6 +438,7 @@ int main(void)
         cmocka_unit_test(outcomes_above_the_watermark_make_no_room),
         cmocka_unit_test(the_fifth_claim_that_comes_to_nothing_makes_a_chunk_stuck),
         cmocka_unit_test(the_fifth_claim_of_a_cancelled_chunk_skips_it),
+        cmocka_unit_test(chunks_go_back_after_twenty_minutes_in_hand),
     };
     log_setup(LOG_LEVEL_ERROR, false);
     return cmocka_run_group_tests(tests, NULL, NULL);

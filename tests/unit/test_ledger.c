@@ -428,6 +428,40 @@ static void chunks_go_back_after_twenty_minutes_in_hand(void **state)
     end_world();
 }
 
+/* PROTOCOL C11 (consumer/ledger_hunger.c): should it end this worker too, it takes no other with
+ * it. */
+static void no_other_chunk_is_claimed_next_to_a_suspect_one(void **state)
+{
+    (void)state;
+    struct worker *w = &workers[0];
+    begin_world(2);
+    relay.connections = 16; /* hungry enough for both */
+    w_fault = 0;
+    start_worker(w);
+    broker_step(w);
+    claim_only(w);
+    assert_true(has_in_hand(w, 0) && has_in_hand(w, 1));
+    kill_worker(w); /* both claims came to nothing */
+    w_now_us += 11000000;
+    start_worker(w);
+    broker_step(w);
+    for (int i = 0; i < 20; i++) ledger_step(w);
+    assert_true(has_in_hand(w, 0));
+    assert_false(has_in_hand(w, 1));
+    assert_int_equal(world.chunks[0].claims, 2);
+    assert_int_equal(world.chunks[1].claims, 1);
+    struct sim_task task = {.job = w->l.jobs[0]};
+    record(w, &task, 0, OUTCOME_FAILED); /* progress: it is innocent */
+    for (int i = 0; i < 50 && !has_in_hand(w, 1); i++) {
+        w_now_us += 10000;
+        ledger_step(w);
+    }
+    assert_true(has_in_hand(w, 1));
+    assert_int_equal(world.chunks[0].claims, 1);
+    kill_worker(w);
+    end_world();
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -439,6 +473,7 @@ int main(void)
         cmocka_unit_test(the_fifth_claim_that_comes_to_nothing_makes_a_chunk_stuck),
         cmocka_unit_test(the_fifth_claim_of_a_cancelled_chunk_skips_it),
         cmocka_unit_test(chunks_go_back_after_twenty_minutes_in_hand),
+        cmocka_unit_test(no_other_chunk_is_claimed_next_to_a_suspect_one),
     };
     log_setup(LOG_LEVEL_ERROR, false);
     return cmocka_run_group_tests(tests, NULL, NULL);

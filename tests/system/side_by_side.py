@@ -17,6 +17,7 @@ import unittest
 
 PR_SET_PDEATHSIG = 1
 DEADLINE_S = 200  # for one test
+MEASURED = "measured: "  # what stands behind it is shown of a test that passed, too
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
@@ -47,7 +48,8 @@ class _Child:
         return self.process.poll() is not None
 
     def report(self):
-        """Prints how it went; the output only of one that failed. True when it is fine."""
+        """Prints how it went; the output only of one that failed, and what was measured. True when it
+        is fine."""
         good = self.process.returncode == 0
         print(f"{time.monotonic() - self.started:6.1f} s  {self.name} ... "
               f"{'ok' if good else f'FAILED ({self.process.returncode})'}", flush=True)
@@ -55,6 +57,10 @@ class _Child:
         text = self.output.read().decode(errors="replace")
         if not good or "skipped" in text:
             print(text, flush=True)
+        else:
+            for line in text.splitlines():
+                if MEASURED in line:
+                    print(line[line.index(MEASURED):], flush=True)
         self.output.close()
         return good
 

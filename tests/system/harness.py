@@ -521,6 +521,14 @@ class Stage:
                                  message_id=message_id), mandatory=True)
         channel.close()
 
+    def refuses(self, routing_key, exchange="mailflock"):
+        """Whether the broker refuses (nack) a message that is published now."""
+        try:
+            self.publish("probe", routing_key, exchange)
+        except pika.exceptions.NackError:
+            return True
+        return False
+
     def take(self, queue, deadline_s=10):
         """Takes one message out of a queue: (properties, body). Fails when none comes."""
         def got():

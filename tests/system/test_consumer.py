@@ -7,30 +7,9 @@ import urllib.request
 
 import side_by_side
 from harness import Stage, free_port, wait_until
+from messages import DEAD, LANE, put, take_chunks
 
-LANE, DEAD = "mailflock.bulk", "mailflock.dead"
 NOTHING = {"lost": [], "twice": [], "wrong": [], "strange": []}
-
-
-def take_chunks(stage):
-    """Takes the lane's messages out of it: decoded."""
-    channel, found = stage.channel(), []
-    while True:
-        method, _, body = channel.basic_get(LANE, auto_ack=True)
-        if not method:
-            channel.close()
-            return found
-        found.append(json.loads(body))
-
-
-def message_id(chunk):
-    return f"{chunk['run']}/{chunk['chunk']}/{chunk['attempt']}"
-
-
-def put(stage, message, **changes):
-    """Publishes a chunk message, as it was or changed."""
-    message = {**message, **changes}
-    stage.publish(json.dumps(message), message_id=message_id(message))
 
 
 class ConsumerTest(unittest.TestCase):

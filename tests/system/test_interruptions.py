@@ -4,6 +4,8 @@ same worker afterwards, bring it to its end by themselves: nobody is lost, nobod
 
 import time
 
+import pymysql
+
 import side_by_side
 from flow import CONNECTIONS, LANE, LEASE_S, WINDOW, FlowTest
 from harness import FakeSmtp, binary, now_us, wait_until
@@ -65,6 +67,42 @@ class LedgerTest(FlowTest):
         self.assertLess(started, 50)
         self.assert_exact(unknown=WINDOW)
         self.assertEqual(self.lines("lease lost"), 1)
+
+
+    def test_the_server_ends_the_transaction_of_a_frozen_worker(self):
+        """PROTOCOL C5: its locks are gone after about a lease, though its connection still stands."""
+        self.flow(workers=1, recipients=300, delay_ms=200, campaign={"audience": {"chunk": 300}})
+        (worker,) = self.workers
+        wait_until(lambda: self.freeze_in_transaction(worker), 60, "it to be frozen with a chunk locked")
+        with self.stage.connect_database() as db, db.cursor() as cursor:
+            cursor.execute("SET innodb_lock_wait_timeout=60")
+            cursor.execute("SELECT token FROM chunk FOR UPDATE")  # fails while it is still locked
+        worker.thaw()
+        self.assert_exact()
+
+    def freeze_in_transaction(self, worker):
+        """The worker updates its chunk, and is kept from its delivery rows until it is frozen. False
+        where that failed, and it runs on."""
+        with self.stage.connect_database() as db, db.cursor() as cursor:
+            db.begin()
+            try:
+                cursor.execute("INSERT IGNORE INTO delivery (run_id, chunk_no, position, recipient_id, "
+                               "email, status, attempt, at) SELECT %s, 0, id - 1, id, '', 'sent', 1, "
+                               "UTC_TIMESTAMP() FROM subscriber ORDER BY id DESC", (self.run_id,))
+            except pymysql.err.OperationalError:
+                return False  # a deadlock with the worker
+            wait_until(lambda: self.stage.value("SELECT COUNT(*) FROM information_schema.processlist WHERE "
+                                                "db=%s AND info LIKE 'INSERT INTO delivery%%'",
+                                                self.stage.database), 30, "it to wait for us")
+            worker.freeze()
+            db.rollback()
+            try:
+                cursor.execute("SELECT token FROM chunk FOR UPDATE NOWAIT")
+                db.rollback()
+            except pymysql.err.OperationalError:
+                return True
+        worker.thaw()
+        return False
 
 
 class SmtpTest(FlowTest):

@@ -6,7 +6,7 @@ hold    nobody gets a second copy; what was handed over without a committed outc
 resend  everybody gets the mail; second copies only for what was handed over without one
 
 All rows are at work at the same time, since most of it is waiting for leases. The table that is
-printed at the end is the one of docs/architecture.md.
+printed at the end is the one of docs/architecture.md; its first two columns have to be the same.
 """
 
 import contextlib
@@ -15,7 +15,7 @@ import signal
 import sys
 import unittest
 
-from harness import ENV, Stage, wait_until
+from harness import ENV, ROOT, Stage, wait_until
 
 RECIPIENTS, CONNECTIONS, WINDOW = 60, 8, 16  # the first window: twice the connections
 LANE = "mailflock.bulk"
@@ -65,6 +65,8 @@ class Point:
         self.title, self.fault, self.then, self.check, self.smtp = title, fault, then, check, smtp
 
 
+HEADER = ("killed", "the next worker", "watermark, accepted, recorded", "`hold`: sent, unknown, twice",
+          "`resend`: sent, unknown, twice", "lost")
 DEFERS = {"rcpt_defer": 0.3, "seed": 7}
 POINTS = {
     "before_claim": Point(
@@ -202,8 +204,7 @@ class CrashTest(unittest.TestCase):
     @classmethod
     def tearDownClass(cls):
         """The table, in Markdown: one row per point, with both policies."""
-        lines = ["", "| killed | the next worker | watermark, accepted, recorded | `hold`: sent, unknown, "
-                 "twice | `resend`: sent, unknown, twice | lost |", "|" + "---|" * 6]
+        lines = ["", f"| {' | '.join(HEADER)} |", "|" + "---|" * len(HEADER)]
         for name, point in POINTS.items():
             hold, resend = (cls.rows[name, policy] for policy in ("hold", "resend"))
             cells = [point.title, point.then, "; ".join(dict.fromkeys((hold.left_cell, resend.left_cell))),
@@ -248,6 +249,17 @@ for _name, _point in POINTS.items():
             getattr(self, policy)(name)
         _test.__doc__ = f"{_point.title}: {_point.then} ({_policy})"
         setattr(CrashTest, f"test_{_name}_{_policy}", _test)
+
+
+class DocumentTest(unittest.TestCase):
+    def test_the_document_has_this_table(self):
+        """docs/architecture.md: the same columns, the same rows; the figures vary."""
+        with open(os.path.join(ROOT, "docs", "architecture.md"), encoding="utf-8") as document:
+            table = [[cell.strip() for cell in line.split("|")[1:-1]]
+                     for line in document if line.startswith("|") and line.count("|") == len(HEADER) + 1]
+        self.assertEqual(table[:1], [list(HEADER)])
+        self.assertEqual([(killed, then) for killed, then, *_ in table[2:]],
+                         [(point.title, point.then) for point in POINTS.values()])
 
 
 class PoisonTest(unittest.TestCase):

@@ -142,6 +142,34 @@ if [[ -f README.md ]]; then
     fi
 fi
 
+# Rules of the protocol, each with the tests that fail without it.
+protocol=docs/protocol.md
+
+# rules_without_tests: the rules that stand in no row of the table, or in several.
+rules_without_tests() {
+    local at rule
+    while IFS=: read -r at rule; do
+        [[ $(grep -c "^| $rule | \`" "$protocol") == 1 ]] || echo "$protocol:$at: $rule"
+    done < <(grep -noE '^\*\*[PCOS][0-9]+\.' "$protocol" | tr -d '*.')
+}
+
+# tests_that_are_missing: names in the table that no test has, and rows of no rule.
+tests_that_are_missing() {
+    local at rule name
+    while read -r at rule name; do
+        grep -qE "^\*\*$rule\." "$protocol" || echo "$protocol:$at: there is no rule $rule"
+        grep -rqE "def $name\(self\)|static void $name\(void \*\*" tests/system tests/unit ||
+            echo "$protocol:$at: $name"
+    done < <(awk '/^\| [PCOS][0-9]+ \|/ {
+        rule = $2
+        for (row = $0; match(row, /`[^`]+`/); row = substr(row, RSTART + RLENGTH))
+            print NR, rule, substr(row, RSTART + 1, RLENGTH - 2)
+    }' "$protocol")
+}
+
+report "every rule of the protocol has one row of tests" rules_without_tests
+report "the tests of the protocol's rules exist" tests_that_are_missing
+
 if ((breaches)); then
     printf 'house: %d breaches\n' "$breaches" >&2
     exit 1

@@ -21,7 +21,7 @@ ROWS = {
     "change": "this build against another one (--against)",
     "crash": "on_crash = hold against resend",
     "content": "multipart against plain text",
-    "mustache": "sections, loops and partials against plain variables",
+    "mustache": "the templates of the newsletters in config/ against plain variables",
     "tls": "TLS against none",
     "pressure": "a slow relay, database or broker: memory stays bounded",
 }

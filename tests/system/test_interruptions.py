@@ -7,7 +7,7 @@ import time
 import pymysql
 
 import side_by_side
-from flow import CONNECTIONS, LANE, LEASE_S, WINDOW, FlowTest
+from flow import CHUNK, CONNECTIONS, LANE, LEASE_S, WINDOW, FlowTest
 from harness import FakeSmtp, binary, now_us, wait_until
 
 
@@ -43,15 +43,24 @@ class BrokerTest(FlowTest):
 class LedgerTest(FlowTest):
     def test_nothing_goes_beyond_the_watermark(self):
         """PROTOCOL C4: while the ledger cannot commit, the sender comes to a stop where it said."""
-        self.flow(workers=1, delay_ms=20)
+        self.flow(workers=1, recipients=150, delay_ms=200)
         with self.stage.connect_database() as db, db.cursor() as cursor:
-            db.begin()
-            cursor.execute("SELECT chunk_no, started FROM chunk FOR UPDATE")
-            allowed = {(chunk, p) for chunk, started in cursor.fetchall() for p in range(started)}
-            time.sleep(1.5)
-            accepted = self.accepted()
+
+            def stopped_in_the_middle():
+                db.begin()
+                cursor.execute("SELECT chunk_no, started FROM chunk FOR UPDATE")
+                rows = cursor.fetchall()
+                if any(0 < started < CHUNK for _, started in rows):
+                    return rows
+                db.rollback()
+                return None
+
+            rows = wait_until(stopped_in_the_middle, 30, "a chunk of which only a part may be sent")
+            allowed = {(chunk, p) for chunk, started in rows for p in range(started)}
+            wait_until(lambda: self.accepted() >= allowed, 30, "what may be sent to be sent")
+            time.sleep(1)
+            self.assertEqual(self.accepted(), allowed)
             db.rollback()
-        self.assertEqual(accepted, allowed)
         self.assert_exact()
 
     def test_a_chunk_taken_away_is_abandoned_alone(self):

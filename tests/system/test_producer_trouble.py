@@ -53,12 +53,22 @@ class TroubleTest(ProducerTestCase):
         return producer, planned
 
     def test_a_consumers_state_is_not_overwritten(self):
-        with Stage(recipients=20000, campaign=audience(SLOW)) as stage:
-            producer, planned = self.stopped_with_planned(stage)
-            stage.execute("UPDATE chunk SET state='done' WHERE state='planned'")
-            producer.thaw()
+        """PROTOCOL P4: the chunk is done before its confirm is written down."""
+        with Stage(recipients=300) as stage:
+            self.run_at(stage)
+            messages(stage)
+            stage.execute("UPDATE chunk SET state='planned' WHERE chunk_no<>0")
+            stage.execute("UPDATE run SET publishing='open'")
+            with stage.connect_database() as db, db.cursor() as fast_worker:
+                db.begin()
+                fast_worker.execute("SELECT state FROM chunk WHERE chunk_no=1 FOR UPDATE")
+                producer = stage.start_producer("run", "welcome", "--at", AT)
+                wait_until(lambda: stage.ready(LANE) == 2, 30, "both messages")
+                fast_worker.execute("UPDATE chunk SET state='done' WHERE chunk_no=1")
+                db.commit()
             self.assertEqual(producer.wait(), 0, producer.text())
-            self.assertEqual(self.states(stage), {"queued": 200 - len(planned), "done": len(planned)})
+            self.assertEqual([r[0] for r in stage.rows("SELECT state FROM chunk ORDER BY chunk_no")],
+                             ["queued", "done", "queued"])
 
     def test_a_later_attempt_is_not_taken_for_the_one_that_was_confirmed(self):
         with Stage(recipients=20000, campaign=audience(SLOW)) as stage:

@@ -49,6 +49,34 @@ class ContradictionTest(unittest.TestCase):
             self.assertEqual(worker.stop(), 0)
 
 
+class ReadingTest(unittest.TestCase):
+    """PROTOCOL P5: of two readings of the audience the first that was claimed wins."""
+
+    def test_another_reading_of_a_begun_chunk_is_dropped(self):
+        with Stage(recipients=100) as stage:
+            smtp = stage.start_fakesmtp(delay_ms=100)
+            run = stage.produce()
+            first = stage.start_consumer()
+            wait_until(lambda: smtp.accepted() >= 10, 30, "it to be begun")
+            self.assertEqual(first.stop(), 0)
+            self.assertGreater(stage.assert_balanced(run)["pending"], 0)
+            wait_until(lambda: stage.ready(LANE) == 1, 30, "it to be given back")
+            (chunk,) = take_chunks(stage)
+            strangers = [{**r, "id": f"{r['id']}0", "to": f"stranger{r['id']}@example.net"}
+                         for r in chunk["recipients"]]
+            put(stage, chunk, recipients=strangers, digest="0123456789abcdef")
+            second = stage.start_consumer()
+            second.wait_for_log("another reading of the audience was claimed first")
+            self.assertEqual(stage.value("SELECT claims FROM chunk"), 0)
+            put(stage, chunk)
+            counts = stage.wait_quiet(run)
+            self.assertEqual((stage.assert_balanced(run), counts["sent"]), (counts, 100))
+            rcpts = [mail.rcpt for mails in smtp.mails().values() for mail in mails]
+            self.assertEqual(sorted(rcpts), sorted(f"user{i}@example.net" for i in range(1, 101)))
+            self.assertEqual(stage.ready(DEAD), 0)
+            self.assertEqual(second.stop(), 0)
+
+
 class TransportTest(unittest.TestCase):
     def test_a_chunk_whose_transport_a_worker_lacks_waits_for_another(self):
         """It costs the chunk no claim and no attempt, and the worker goes on with others."""

@@ -147,6 +147,18 @@ class TroubleTest(ProducerTestCase):
             self.run_at(stage)
             self.assert_whole(stage, 20000, messages(stage))
 
+    def test_a_lost_lock_ends_the_attempt(self):
+        """PROTOCOL P1: it goes on over no other connection, which would not have the lock."""
+        with Stage(recipients=20000, campaign=audience(SLOW)) as stage:
+            producer = self.start_slow(stage)
+            owner = stage.value(f"SELECT IS_USED_LOCK('mailflock.run.{stage.database}.1')")
+            stage.execute(f"KILL {owner}")
+            self.assertEqual(producer.wait(), 1, producer.text())
+            self.assertIn("stays open", producer.text())
+            stage.campaign("welcome", {})
+            self.run_at(stage)
+            self.assert_whole(stage, 20000, messages(stage))
+
     def test_a_lost_broker_connection_is_replaced(self):
         with Stage(recipients=20000, campaign=audience(SLOW, chunk=20)) as stage:
             producer = self.start_slow(stage)

@@ -133,7 +133,8 @@ class PauseTest(FlowTest):
                 return
 
     def test_all_workers_stop_sending_until_it_is_resumed(self):
-        self.flow(recipients=900, workers=3, prefetch=1, delay_ms=200, campaign={"audience": {"chunk": 150}})
+        self.flow(recipients=900, workers=3, prefetch=1, delay_ms=200,
+                  campaign={"audience": {"chunk": 150}})
         stage, run = self.stage, self.run_id
         stage.mailflock("pause", run)
         paused_us = now_us()

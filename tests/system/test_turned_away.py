@@ -54,7 +54,7 @@ class ReadingTest(unittest.TestCase):
 
     def test_another_reading_of_a_begun_chunk_is_dropped(self):
         with Stage(recipients=100) as stage:
-            smtp = stage.start_fakesmtp(delay_ms=100)
+            smtp = stage.start_fakesmtp(delay_ms=300)
             run = stage.produce()
             first = stage.start_consumer()
             wait_until(lambda: smtp.accepted() >= 10, 30, "it to be begun")
@@ -154,7 +154,8 @@ class ConfirmTest(unittest.TestCase):
             first = stage.start_consumer()
             self.refused(stage, first)
             self.assertGreater(stage.counts(run)["deferred"], 0)
-            self.assertEqual(stage.one("SELECT attempt, state, token IS NULL FROM chunk"), (1, "queued", 0))
+            self.assertEqual(stage.one("SELECT attempt, state, token IS NULL FROM chunk"),
+                             (1, "queued", 0))
             self.empty(stage, delay)
             second = stage.start_consumer()
             wait_until(lambda: stage.value("SELECT attempt FROM chunk") == 2, 30, "the retry")

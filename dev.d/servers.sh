@@ -108,7 +108,8 @@ start_mariadb() {
     if ((EUID == 0)); then as=(--user=root); fi
     if [[ ! -e $home/installed ]]; then
         rm -rf -- "$home/data"
-        mariadb-install-db --no-defaults "${as[@]}" --datadir="$home/data" --skip-test-db \
+        mariadb-install-db --no-defaults "${as[@]}" --datadir="$home/data" --tmpdir="$home/tmp" \
+            --skip-test-db \
             --auth-root-authentication-method=socket --auth-root-socket-user="$(id -un)" \
             >"$LOG/mariadb-install.log" 2>&1 ||
             die "mariadb-install-db failed; see $LOG/mariadb-install.log"

@@ -144,6 +144,16 @@ static void begin_sending(struct ledger *l, struct job *job)
                              .value = (uint64_t)(job->lease_from_us + l->lease_us * 9 / 10)});
 }
 
+/* A message that contradicts the rows is nothing that its chunk did: the claim is taken back, or
+ * the chunk were locked for a lease, and by a few such messages stuck (C11). */
+static struct err unclaim(struct ledger *l, const struct job *job)
+{
+    return db_execf(l->db, NULL,
+                    "UPDATE chunk SET token=NULL, lease_until=NULL, claims=GREATEST(claims,1)-1"
+                    " WHERE run_id=%" PRIu64 " AND chunk_no=%u AND token=%" PRIu64,
+                    job->message.run, job->message.chunk, job->token);
+}
+
 struct err ledger_claim(struct ledger *l, struct job *job)
 {
     bool claimed, mine, over;
@@ -156,6 +166,7 @@ struct err ledger_claim(struct ledger *l, struct job *job)
     FAULT_POINT("after_claim");
     TRY(ledger_recover(l, job, &mine));
     if (mine && *job->reason) {
+        TRY(unclaim(l, job));
         dead(l, job, job->reason);
         return err_none();
     }

@@ -16,7 +16,7 @@ enum {
     LEDGER_OVERDUE_S = 600,   /* next_due lies this long after a message is due to be taken up */
     LEDGER_RELEASE_DELAY_S = 1,
     LEDGER_HOLD_S = 1200,     /* RabbitMQ's consumer_timeout is 1800 s: given back well before */
-    LEDGER_WAIT_DELAY_S = 15, /* paused runs, retries that came early, content we cannot use */
+    LEDGER_WAIT_DELAY_S = 15, /* paused runs, retries that came early, transports we lack */
 };
 
 struct ledger {

@@ -40,6 +40,8 @@ class ContradictionTest(unittest.TestCase):
                     self.assertEqual(properties.message_id, message_id(retry))
             self.assertEqual(stage.rows("SELECT * FROM delivery ORDER BY 1, 2, 3"), rows)
             self.assertEqual(smtp.accepted(), accepted, "nothing of them was sent")
+            self.assertEqual(stage.rows("SELECT claims, token FROM chunk"), [(0, None)] * 3,
+                             "they leave the chunks as they were")
             for retry in retries:
                 put(stage, retry)
             counts = stage.wait_quiet(run)

@@ -230,10 +230,21 @@ static inline uint64_t w_doubt(struct world *w, const char *sql)
     return n;
 }
 
+/* A claim is taken back. */
+static inline uint64_t w_unclaim(struct world *w, const char *sql)
+{
+    struct w_chunk *c = w_chunk_of(w, sql);
+    if (c->token != w_number(sql, "AND token=")) return 0;
+    c->token = 0;
+    c->claims -= c->claims > 0;
+    return 1;
+}
+
 /* A statement without a result; returns the rows that it matched. */
 static inline uint64_t w_run(struct world *w, const char *sql)
 {
     if (w_says(sql, "UPDATE chunk SET claims=")) return w_claim(w, sql);
+    if (w_says(sql, "UPDATE chunk SET token=NULL")) return w_unclaim(w, sql);
     if (w_says(sql, "UPDATE chunk SET seq=")) return w_fenced(w, sql);
     if (w_says(sql, "UPDATE delivery SET status='sent'")) return w_late_answers(w, sql);
     if (w_says(sql, "UPDATE chunk SET recipients=")) return w_raise(w, sql);

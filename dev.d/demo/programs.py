@@ -12,6 +12,7 @@ import subprocess
 import time
 
 CONNECTIONS = 20  # of one consumer: transports.relay.connections of config/mailflock.cfg
+START_S = 60  # for a server to be ready
 PR_SET_PDEATHSIG = 1
 _libc = ctypes.CDLL(None)
 
@@ -108,7 +109,7 @@ class Sink(Program):
         self.what = f"smtp-sink, on port {self.port}"
         super().__init__("smtp-sink", [*argv, f"127.0.0.1:{self.port}", "1000"],
                          log, out=self.out, cwd=directory)
-        end = time.monotonic() + 10
+        end = time.monotonic() + START_S
         while not self.greets():
             if self.code() is not None or time.monotonic() > end:
                 self.popen.kill()
@@ -145,10 +146,10 @@ class Server(Program):
 
     def __init__(self, name, argv, directory, log):
         os.mkdir(directory)
-        out, self.record = os.path.join(directory, "out"), os.path.join(directory, "record")
-        super().__init__(name, [*argv, "--record", self.record], log, out=out)
-        end = time.monotonic() + 10
-        while not (said := self.first_word(out)):
+        self.out, self.record = os.path.join(directory, "out"), os.path.join(directory, "record")
+        super().__init__(name, [*argv, "--record", self.record], log, out=self.out)
+        end = time.monotonic() + START_S
+        while not (said := self.first_word(self.out)):
             if self.code() is not None or time.monotonic() > end:
                 self.popen.kill()
                 raise OSError(self.obituary())
@@ -181,4 +182,15 @@ class SlowRelay(Server):
         return f"smtp://127.0.0.1:{self.port}"
 
     def count(self):
+        """Mails accepted: those that it has not written down yet as well, while it lives."""
+        words = self.counts()
+        self.popen.send_signal(signal.SIGUSR1)  # it writes its record, then its counts
+        end = time.monotonic() + 60
+        while self.code() is None and time.monotonic() < end and self.counts() == words:
+            time.sleep(0.005)
         return len(self.lines())
+
+    def counts(self):
+        """How often it has said its counts."""
+        with open(self.out, encoding="utf-8") as out:
+            return out.read().count("}\n")

@@ -123,6 +123,7 @@ class SmtpTest(FlowTest):
         again = FakeSmtp(binary("fakesmtp"), self.stage.dir, "again", port=self.smtp.port, delay_ms=50,
                          record=self.smtp.record)
         self.stage.processes.append(again)
+        self.smtp = again  # has the record now, and is asked for what it has not written yet
         # A mail that waited for its reply is unknown, at most one on each connection.
         self.assert_exact(unknown=2 * CONNECTIONS)
         self.assertEqual(self.stage.rows("SELECT DISTINCT attempt FROM delivery"), [(1,)])

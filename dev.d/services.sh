@@ -147,10 +147,10 @@ service_begin() { service_alive "$1" || "start_$1"; }
 
 service_await() {
     local name=$1
-    wait_until 60 service_settled "$name" && service_alive "$name" && return
+    wait_until 180 service_settled "$name" && service_alive "$name" && return
     tail -n 20 "$LOG/$name.log" >&2 || true
     if service_alive "$name"; then
-        die "$name did not become ready within 60 s; see $LOG/$name.log"
+        die "$name did not become ready within 180 s; see $LOG/$name.log"
     fi
     die "$name ended while starting; see $LOG/$name.log"
 }

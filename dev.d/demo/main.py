@@ -30,7 +30,7 @@ from screen import Screen, counted
 DATABASE = "mailflock_demo"
 VHOST = "mailflock-demo"
 PRODUCER_POLL_S, POLL_S = 0.005, 0.1
-READY_S = 30
+READY_S = 120
 STALL_S = 120  # twice the lease of config/mailflock.cfg: by then another consumer has taken over
 SLOWEST_PER_S = 500  # what the deadline allows for
 LISTED_CONSUMERS = 8
@@ -183,7 +183,7 @@ class Demo:
         """The campaign, watched to its end."""
         began = moved = next_look = time.monotonic()
         self.producer = self.start("mailflock-producer", "producer", "run", self.campaign.name)
-        deadline = began + 60 + self.recipients / SLOWEST_PER_S
+        deadline = began + 300 + self.recipients / SLOWEST_PER_S
         last = -1
         with self.screen.progress(self.recipients) as progress:
             while True:

@@ -41,7 +41,7 @@ class Services:
                if not k.startswith(("MAILFLOCK_", "RABBITMQ_", "ERL_"))}
         env["MF_MARIADB_OPTIONS"] = self._mariadb_options
         done = subprocess.run([os.path.join(self.dir, "dev"), *args], stdin=subprocess.DEVNULL,
-                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=150,
+                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=400,
                               env=env)
         if done.returncode:
             raise AssertionError(f"dev {' '.join(args)} ended with {done.returncode}:\n{done.stdout}")

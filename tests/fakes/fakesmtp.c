@@ -60,6 +60,13 @@ int64_t now_us(void)
     return (int64_t)t.tv_sec * 1000000 + t.tv_nsec / 1000;
 }
 
+static void set_stalled(bool now)
+{
+    stalled = now;
+    printf("reading=%s\n", stalled ? "no" : "yes");
+    fflush(stdout);
+}
+
 /* What it counts is in the record by then. */
 static void print_stats(void)
 {
@@ -344,9 +351,7 @@ static void on_signal(void)
     if (info.ssi_signo == SIGUSR1) {
         print_stats();
     } else if (info.ssi_signo == SIGUSR2) {
-        stalled = !stalled;
-        printf("reading=%s\n", stalled ? "no" : "yes");
-        fflush(stdout);
+        set_stalled(!stalled);
     } else {
         ended = true;
     }
@@ -387,6 +392,10 @@ static void turn(void)
     int64_t now = now_us();
     if (options.slow_body) slow_tick(now);
     if (record_due(now) == 0) record_flush();
+    if (options.stall_after && stats.accepted >= options.stall_after) {
+        options.stall_after = 0; /* only once */
+        set_stalled(true);
+    }
 }
 
 /* ---- start */

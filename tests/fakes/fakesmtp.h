@@ -40,6 +40,7 @@ struct options {
     int defer_times;
     const char *defer_reply;
     uint64_t seed;
+    uint64_t stall_after;               /* 0 = never */
     const char *mail_refuse, *greeting; /* a whole reply without CRLF, or NULL */
     int max_messages, max_connections;  /* 0 = no limit */
 };

@@ -26,6 +26,7 @@ static const char USAGE[] =
     "  --smtputf8               announce it\n"
     "  --slow-body              read contents slowly, with a small window\n"
     "  --greeting REPLY         a code, or a code and text; 421 closes, 5yz allows only QUIT\n"
+    "  --stall-after N          read nothing more once N mails are accepted, as after SIGUSR2\n"
     "  --max-connections N      more get 421\n"
     "  --max-messages N         per connection; then 421\n"
     "  --mail-refuse REPLY      to every MAIL FROM: a code, or a code and text\n"
@@ -50,6 +51,7 @@ enum {
     OPT_SMTPUTF8,
     OPT_SLOW_BODY,
     OPT_GREETING,
+    OPT_STALL_AFTER,
     OPT_MAX_CONNECTIONS,
     OPT_MAX_MESSAGES,
     OPT_MAIL_REFUSE,
@@ -70,6 +72,7 @@ static const struct option LONG[] = {
     {"smtputf8", no_argument, NULL, OPT_SMTPUTF8},
     {"slow-body", no_argument, NULL, OPT_SLOW_BODY},
     {"greeting", required_argument, NULL, OPT_GREETING},
+    {"stall-after", required_argument, NULL, OPT_STALL_AFTER},
     {"max-connections", required_argument, NULL, OPT_MAX_CONNECTIONS},
     {"max-messages", required_argument, NULL, OPT_MAX_MESSAGES},
     {"mail-refuse", required_argument, NULL, OPT_MAIL_REFUSE},
@@ -150,6 +153,9 @@ static void take(int opt, const char *name)
         break;
     case OPT_GREETING:
         options.greeting = whole_reply(name, optarg);
+        break;
+    case OPT_STALL_AFTER:
+        options.stall_after = (uint64_t)number(name, optarg, 1000000000);
         break;
     case OPT_MAX_CONNECTIONS:
         options.max_connections = (int)number(name, optarg, 1000000);

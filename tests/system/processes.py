@@ -262,6 +262,12 @@ class FakeSmtp(Process):
         """Reads nothing and answers nothing, on any connection, until resume()."""
         self._toggle(True)
 
+    def wait_stalled(self, deadline_s=60):
+        """Returns when it has stalled by itself, as stall_after=N tells it to."""
+        wait_until(lambda: "reading=no\n" in self._said() or not self.alive, deadline_s,
+                   f"{self.name} to have accepted enough and to stall")
+        self._stalled = True
+
     def resume(self):
         self._toggle(False)
 

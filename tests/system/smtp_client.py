@@ -6,7 +6,7 @@ import socket
 class SmtpClient:
     """Replies are lists of (code, text) lines; `code` alone is what most tests want."""
 
-    def __init__(self, port, greet=True, deadline_s=10):
+    def __init__(self, port, greet=True, deadline_s=60):
         self.socket = socket.create_connection(("127.0.0.1", port), deadline_s)
         self.file = self.socket.makefile("rb")
         if greet:

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import select
 import shutil
 import signal
 import smtplib
@@ -13,7 +14,7 @@ import unittest
 from email.message import EmailMessage
 
 from environment import binary
-from processes import FakeSmtp, wait_until
+from processes import FakeSmtp, read_record, wait_until
 from smtp_client import SmtpClient, content, envelope
 
 RCPTS = [f"user{i}@example.net" for i in range(1000, 1200)]
@@ -140,7 +141,8 @@ class Service(Case):
         server = self.start()
         with SmtpClient(server.port) as client:
             client.mail("u@t.example", "a@t")
-            wait_until(server.mails, 1, "the record within a second")
+            # Not server.mails(): asked for its counts, it would write the record first.
+            wait_until(lambda: read_record(server.record), 60, "the record, without being asked")
 
     def test_reads_nothing_while_stalled_and_goes_on_afterwards(self):
         server = self.start()
@@ -151,18 +153,31 @@ class Service(Case):
         with self.assertRaises(TimeoutError):
             client.socket.recv(1, socket.MSG_PEEK)
         server.resume()
-        client.socket.settimeout(5)
+        client.socket.settimeout(60)
         self.assertEqual(client.socket.recv(4), b"250 ")
+
+    def test_stalls_by_itself_after_so_many_mails(self):
+        server = self.start(stall_after=2)
+        client = self.client(server)
+        self.assertEqual(client.mail("u@t.example", "a@t")[-1], 250)
+        client.ask(envelope("u@t.example"), 3)
+        client.send(content("b@t") + "NOOP\r\n")
+        server.wait_stalled()
+        self.assertEqual(set(server.mails()), {"a@t", "b@t"})
+        client.send(envelope("u@t.example"))
+        server.resume()
+        self.assertEqual([client.reply() for _ in range(5)], [250, 250, 250, 250, 354])
+        client.send(content("c@t"))
+        self.assertEqual(client.reply(), 250, "once is enough")
 
     def test_keeps_up_with_a_fast_client(self):
         server = self.start()
         path = os.environ.get("PATH", "") + ":/usr/sbin"
         subprocess.run(["smtp-source", "-d", "-s", "32", "-m", "20000", "-l", "2000",
-                        f"127.0.0.1:{server.port}"], check=True, timeout=60,
+                        f"127.0.0.1:{server.port}"], check=True, timeout=200,
                        env={**os.environ, "PATH": path})
         stats = server.stats()
         self.assertEqual((stats["accepted"], stats["violations"]), (20000, 0))
-        self.assertLess(server.cpu_s(), 20000 / 2000)
 
     def test_refuses_bad_options(self):
         for argv in (["--rcpt-defer", "1.5"], ["--port", "x"], ["--greeting", "99"], ["--nope"],
@@ -191,15 +206,13 @@ class Manners(Case):
         first, second = self.client(server), self.client(server)
         start = time.monotonic()
         first.send(envelope("u@t.example"))
-        time.sleep(0.1)
+        replies = first.socket.recv(4096)
+        self.assertGreaterEqual(time.monotonic() - start, 0.199)
+        self.assertEqual([line[:4] for line in replies.splitlines()], [b"250 ", b"250 ", b"354 "])
+        start = time.monotonic()
         second.send("NOOP\r\n")
-        self.assertEqual(first.reply(), 250)
-        taken = time.monotonic() - start
-        self.assertTrue(0.199 <= taken < 0.29, taken)
-        self.assertEqual([first.reply(), first.reply()], [250, 354])
-        self.assertLess(time.monotonic() - start, taken + 0.02)
         self.assertEqual(second.reply(), 250)
-        self.assertTrue(0.299 <= time.monotonic() - start < 0.39)
+        self.assertGreaterEqual(time.monotonic() - start, 0.199)
 
     def test_one_delay_a_mail_when_pipelined(self):
         server = self.start(delay_ms=20)
@@ -207,8 +220,11 @@ class Manners(Case):
         client.ask(envelope("u@t.example"), 3)
         start = time.monotonic()
         for i in range(20):
-            client.ask(content(f"{i}@t") + envelope("u@t.example"), 4)
-        self.assertTrue(0.4 <= time.monotonic() - start < 0.5)
+            client.send(content(f"{i}@t") + envelope("u@t.example"))
+            replies = client.socket.recv(4096)  # one flight: all of them after one delay
+            self.assertEqual([line[:3] for line in replies.splitlines()],
+                             [b"250", b"250", b"250", b"354"])
+        self.assertGreaterEqual(time.monotonic() - start, 0.4)
 
     def test_multiline_replies(self):
         with SmtpClient(self.start(multiline=True).port) as client:
@@ -334,11 +350,15 @@ class Faults(Case):
         for rcpt in RCPTS[:20]:
             with SmtpClient(server.port) as client:
                 client.ask(envelope(rcpt), 3)
-                client.socket.settimeout(0.1)
-                try:
-                    client.ask(content("a@t"))
-                except TimeoutError:
-                    silent.add(rcpt)
+                client.send(content("a@t"))
+                # It has read that when it counts: it either stalls here or answers.
+                while True:
+                    if server.stats()["stalled"] > len(silent):
+                        silent.add(rcpt)
+                        break
+                    if select.select([client.socket], [], [], 0.01)[0]:
+                        self.assertEqual(client.reply(), 250)
+                        break
         self.assertTrue(3 <= len(silent) <= 17)
         stats = self.stats_when(server, open=0, stalled=len(silent))
         self.assertTrue(0 < stats["stalled_accepted"] < len(silent))
@@ -411,7 +431,7 @@ class Violations(Case):
                 server.stop()
 
     def test_counts_words_before_the_greeting(self):
-        server = self.start(delay_ms=300)
+        server = self.start(delay_ms=5000)
         client = self.client(server, greet=False)
         client.send("EHLO x.example\r\n")
         self.assertEqual([client.reply(), client.reply()], [220, 250])

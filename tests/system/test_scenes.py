@@ -22,7 +22,7 @@ class SceneTest(unittest.TestCase):
             run = stage.produce()
             leave(stage, run, started=4)
             second = stage.start_consumer()
-            wait_until(lambda: stage.value("SELECT started FROM chunk WHERE run_id=%s", run) == 6, 10,
+            wait_until(lambda: stage.value("SELECT started FROM chunk WHERE run_id=%s", run) == 6, 60,
                        "the second worker to have claimed the chunk")
             self.assertEqual(second.stop(), 0)
             self.assertEqual(stage.one("SELECT started, token FROM chunk WHERE run_id=%s", run), (0, None))
@@ -51,7 +51,7 @@ class SceneTest(unittest.TestCase):
             stage.execute("UPDATE chunk SET claims=0, started=0, token=NULL, lease_until=NULL "
                           "WHERE chunk_no=0")
             stage.start_consumer()
-            self.assertEqual(stage.wait_quiet(run, 10)["sent"], 12)
+            self.assertEqual(stage.wait_quiet(run)["sent"], 12)
             self.assertEqual(smtp.accepted(), 12)
             self.assertEqual(stage.value("SELECT SUM(maybe) FROM delivery"), 4)
 

@@ -36,8 +36,11 @@ class BusyTest(ContactTestCase):
 
     def test_retry_after_can_be_a_date(self):
         stage, service = self.stage_with(10, {"retry": ["10ms", "10s"]})
-        moment = int(time.time()) + 3
-        service.plan = [status(503, retry_after=email.utils.formatdate(moment, usegmt=True))]
+        def busy(handler, call):
+            moment = int(time.time()) + 3  # of the answer, however late the call came
+            status(503, retry_after=email.utils.formatdate(moment, usegmt=True))(handler, call)
+
+        service.plan = [busy]
         self.run_at(stage)
         self.assertEqual(len(service.calls), 2)
         # The date has whole seconds, and what is left of it is counted in whole seconds too.
@@ -46,15 +49,16 @@ class BusyTest(ContactTestCase):
 
     def test_retry_after_holds_for_every_producer(self):
         stage, service = self.stage_with(10, {"retry": ["10ms"]})
-        service.plan = [status(429, retry_after=3)]
+        service.plan = [status(429, retry_after=600)]
         error = self.run_at(stage, code=1)
         self.assertIn("it answers 429", error)
         self.assertIn("waits no longer", error)
         error = self.due(stage, code=1)
         self.assertIn("it asked not to be called for", error)
         self.assertEqual(len(service.calls), 1)
-        wait_until(lambda: stage.value("SELECT held_us < UNIX_TIMESTAMP(NOW(6)) * 1000000 FROM "
-                                       "service_pace"), 10, "the moment to come")
+        held_s = float(stage.value("SELECT held_us / 1000000 - UNIX_TIMESTAMP(NOW(6)) FROM service_pace"))
+        self.assertTrue(0 < held_s <= 600, held_s)
+        stage.execute("UPDATE service_pace SET held_us=0")  # the moment has come
         self.assertIn("published=1", self.due(stage))
         self.assertEqual(len(service.calls), 2)
 
@@ -91,18 +95,18 @@ class BusyTest(ContactTestCase):
         heard = threading.Event()
 
         def answer_then(handler, call):
-            heard.wait(30)
+            heard.wait(60)
             handler.answer(200, service.body_for(call.ids), "application/json")
 
         def busy(handler, call):
-            wait_until(lambda: len(service.calls) == 3, 30, "three calls")
+            wait_until(lambda: len(service.calls) == 3, 60, "three calls")
             status(503)(handler, call)
 
         service.plan = [answer_then, busy, answer_then]
         producer = stage.start_producer("run", "welcome", "--at", AT)
-        wait_until(lambda: "waiting for the contact service" in producer.text(), 30, "it to be heard")
+        wait_until(lambda: "waiting for the contact service" in producer.text(), 60, "it to be heard")
         heard.set()
-        self.assertEqual(producer.wait(30), 0, producer.text())
+        self.assertEqual(producer.wait(60), 0, producer.text())
         self.assertEqual(len(service.calls), 7)
         self.assertGreaterEqual(service.calls[3].at - service.calls[1].at, 1)
         self.assert_enriched(service, messages(stage), 600)
@@ -114,32 +118,39 @@ class DownTest(ContactTestCase):
         service.stop()
         # Scheduled now: start_within has just begun.
         producer = stage.start_producer("run", "welcome")
-        wait_until(lambda: producer.text().count("waiting for the contact") > len(PLENTY) + 1, 20, "waits")
+        wait_until(lambda: producer.text().count("waiting for the contact") > len(PLENTY) + 1, 60, "waits")
         self.assertEqual(stage.value("SELECT COUNT(*) FROM chunk"), 0)
         service.start()
-        self.assertEqual(producer.wait(30), 0, producer.text())
+        self.assertEqual(producer.wait(60), 0, producer.text())
         found = messages(stage)
         self.assert_whole(stage, 1000, found)
         self.assert_enriched(service, found, 1000)
 
     def test_it_goes_down_in_the_middle_and_comes_back(self):
-        stage, service = self.stage_with(2000, {"batch": 100, "concurrency": 2, "retry": PLENTY},
-                                         delay_s=0.05)
+        stage, service = self.stage_with(2000, {"batch": 100, "concurrency": 2, "retry": PLENTY})
+        down = threading.Event()
+
+        def never(handler, _call):
+            down.wait(60)
+            handler.close_connection = True
+
+        service.plan = [None] * 6 + [never, never]
         producer = stage.start_producer("run", "welcome")
-        wait_until(lambda: len(service.calls) >= 6, 20, "some calls")
+        wait_until(lambda: len(service.calls) >= 7, 60, "some calls")
         service.stop()
-        wait_until(lambda: producer.text().count("waiting for the contact service") >= 2, 20, "waits")
+        down.set()
+        wait_until(lambda: producer.text().count("waiting for the contact service") >= 2, 60, "waits")
         service.start()
-        self.assertEqual(producer.wait(30), 0, producer.text())
+        self.assertEqual(producer.wait(60), 0, producer.text())
         found = messages(stage)
         self.assert_whole(stage, 2000, found)
         self.assert_enriched(service, found, 2000)
 
     def test_after_its_time_the_run_stays_open_and_due_goes_on(self):
         stage, service = self.stage_with(1000, {"batch": 100, "retry": ["50ms", "100ms"]})
-        producer = stage.start_producer("run", "welcome", "--at", AT)
         service.plan = [None] * 4 + [status(500)] * 100
-        self.assertEqual(producer.wait(20), 1)
+        producer = stage.start_producer("run", "welcome", "--at", AT)
+        self.assertEqual(producer.wait(60), 1)
         self.assertIn("it answers 500", producer.text())
         self.assertIn(f'go_on="mailflock-producer run welcome --at {AT}"', producer.text())
         self.assertEqual(stage.one("SELECT publishing, control FROM run"), ("open", "go"))
@@ -164,11 +175,11 @@ class DownTest(ContactTestCase):
         service.plan = [None] * 5 + [silence]
         producer = stage.start_producer("run", "welcome")
         wait_until(lambda: len(service.calls) == 6 and
-                   stage.value("SELECT COUNT(*) FROM chunk WHERE state='queued'") >= 3, 20, "five answers")
+                   stage.value("SELECT COUNT(*) FROM chunk WHERE state='queued'") >= 3, 60, "five answers")
         producer.kill()
         queued = stage.value("SELECT SUM(recipients) FROM chunk WHERE state='queued'")
         calls = len(service.calls)
-        wait_until(lambda: "run=1" in self.due(stage, code=None), 20, "the lock")
+        wait_until(lambda: "run=1" in self.due(stage, code=None), 60, "the lock")
         found = messages(stage)
         self.assert_whole(stage, 1000, found)
         self.assertEqual(sum(len(c.ids) for c in service.calls[calls:]), 1000 - queued)
@@ -176,11 +187,13 @@ class DownTest(ContactTestCase):
     def test_silence_and_broken_answers_are_waited_out(self):
         for name, fault in (("silence", silence), ("a cut connection", cut)):
             with self.subTest(name):
-                stage, service = self.stage_with(100, {"timeout": "500ms"})
+                # The time is that of the good answer too, which may need another try on a busy machine.
+                timeout = {"timeout": "500ms"} if fault is silence else {}
+                stage, service = self.stage_with(100, {"retry": ["100ms"] * 8, **timeout})
                 service.plan = [fault]
                 out = stage.run_program("mailflock-producer", "run", "welcome", "--at", AT)
                 self.assertIn("no whole answer", out.stderr)
-                self.assertEqual(len(service.calls), 2)
+                self.assertGreaterEqual(len(service.calls), 2)
                 self.assert_enriched(service, messages(stage), 100)
 
 
@@ -265,7 +278,7 @@ class BadAnswerTest(ContactTestCase):
         stage, service = self.stage_with(10)
         with socket.create_server(("127.0.0.1", 0)) as listener:
             url = f"http://127.0.0.1:{listener.getsockname()[1]}/"
-            stage.campaign("welcome", {"enrich": {**self.enrich, "url": url, "timeout": "200ms"}})
+            stage.campaign("welcome", {"enrich": {**self.enrich, "url": url, "timeout": "1s"}})
             error = self.run_at(stage, code=1)
         self.assertIn("after 2 tries this run waits no longer: no whole answer", error)
         self.assertEqual(service.calls, [])

@@ -1,14 +1,20 @@
 """What the tests of mailflock-producer share."""
 
+import contextlib
 import json
 import unittest
+
+import pymysql
 
 from harness import wait_until
 
 AT = "2026-01-02T03:04:05Z"
 LANE = "mailflock.bulk"
-# Every row takes a while, so that a test can step in before the audience is at its end.
+# Every row takes a while, and a gate is before those from 3000 on: while a test holds it shut, no
+# audience comes to its end.
+GATE = "CONCAT('gate.', DATABASE())"
 SLOW = ("SELECT id, email, name, plan, city FROM subscriber WHERE id > :after AND SLEEP(0.0001) = 0 "
+        f"AND (id < 3000 OR (GET_LOCK({GATE}, 600) AND RELEASE_LOCK({GATE}))) "
         "ORDER BY id LIMIT :limit")
 
 
@@ -48,11 +54,29 @@ class ProducerTestCase(unittest.TestCase):
         done = stage.run_program("mailflock-producer", "run", campaign, "--at", at, code=code, env=env)
         return done.stdout if code == 0 else done.stderr
 
+    gate = None
+
+    def hold_gate(self, stage):
+        """Shuts the gate of SLOW. For less than 30 s, after which a producer takes its connection for
+        lost."""
+        self.gate = stage.connect_database()
+        self.addCleanup(self.open_gate)
+        with self.gate.cursor() as cursor:
+            cursor.execute(f"SELECT GET_LOCK({GATE}, 0)")
+
+    def open_gate(self):
+        gate, self.gate = self.gate, None
+        if gate:
+            with contextlib.suppress(pymysql.err.MySQLError):  # a test may have killed it
+                gate.close()
+
     def start_slow(self, stage, chunks=2):
-        """A producer that has chunks in the ledger and is not at its end."""
+        """A producer that has chunks in the ledger and is not at its end: it does not come there before
+        open_gate()."""
+        self.hold_gate(stage)
         producer = stage.start_producer("run", "welcome", "--at", AT)
         wait_until(lambda: not producer.alive or
-                   stage.value("SELECT COUNT(*) FROM chunk") >= chunks, 30, "the first chunks")
+                   stage.value("SELECT COUNT(*) FROM chunk") >= chunks, 60, "the first chunks")
         self.assertTrue(producer.alive, producer.text())
         return producer
 

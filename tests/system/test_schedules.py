@@ -151,15 +151,18 @@ class OccurrenceTest(ScheduleTestCase):
         with Stage(recipients=100) as stage:
             at, = self.ago(stage, 2)
             seconds = stage.value("SELECT TIMESTAMPDIFF(SECOND, %s, UTC_TIMESTAMP())",
-                                  at.replace(tzinfo=None)) + 4
+                                  at.replace(tzinfo=None)) + 15
             self.scheduled(stage, "welcome", [at], start_within=f"{seconds}s")
             self.after_an_outage(stage)
             blocker = stage.connect_database()
             with blocker, blocker.cursor() as cursor:
                 cursor.execute("LOCK TABLES subscriber WRITE")  # its audience cannot be looked at
                 due = stage.start_producer("due")
-                wait_until(lambda: stage.value("SELECT UTC_TIMESTAMP() > %s + INTERVAL %s SECOND",
-                                               at.replace(tzinfo=None), seconds), 30)
+                over = "SELECT UTC_TIMESTAMP() > %s + INTERVAL %s SECOND"
+                wait_until(lambda: stage.value("SELECT COUNT(*) FROM information_schema.processlist WHERE "
+                                               "state LIKE 'Waiting for table%%' AND db=DATABASE()"), 60)
+                self.assertFalse(stage.value(over, at.replace(tzinfo=None), seconds), "it was in time")
+                wait_until(lambda: stage.value(over, at.replace(tzinfo=None), seconds), 60)
             self.assertEqual(due.wait(), 0, due.text())
             self.due(stage)
             self.assertEqual(self.occurrences(stage), [("welcome", at)])
@@ -173,10 +176,13 @@ class OccurrenceTest(ScheduleTestCase):
             quick = SLOW.replace("AND SLEEP(0.0001) = 0", "AND id <= 100")
             self.scheduled(stage, "welcome", [at], audience={"sql": quick})
             self.after_an_outage(stage)
+            self.hold_gate(stage)
             due = stage.start_producer("due")
-            wait_until(lambda: self.occurrences(stage, "done") == [("welcome", at)], 30, "the quick one")
-            wait_until(lambda: stage.value("SELECT COUNT(*) FROM chunk") > 5, 30, "chunks of the other")
-            self.assertEqual(due.stop(), 1, due.text())
+            wait_until(lambda: self.occurrences(stage, "done") == [("welcome", at)], 60, "the quick one")
+            wait_until(lambda: stage.value("SELECT COUNT(*) FROM chunk") > 5, 60, "chunks of the other")
+            due.signal(signal.SIGTERM)
+            self.open_gate()
+            self.assertEqual(due.wait(), 1, due.text())
             self.assertIn("stopped by a signal", due.text())
             self.assertEqual(self.occurrences(stage, "open"), [("a-slow", at)])
             messages(stage)
@@ -190,12 +196,14 @@ class OccurrenceTest(ScheduleTestCase):
             at, = self.ago(stage, 2)
             self.scheduled(stage, "welcome", [at], audience={"sql": VERY_SLOW, "chunk": 50})
             self.after_an_outage(stage)
+            self.hold_gate(stage)
             due = stage.start_producer("due")
-            wait_until(lambda: stage.value("SELECT COUNT(*) FROM chunk") > 1, 30, "the first chunks")
+            wait_until(lambda: stage.value("SELECT COUNT(*) FROM chunk") > 1, 60, "the first chunks")
             lock = f"mailflock.run.{stage.database}.{stage.run_id('welcome')}"
             self.assertEqual(stage.value("SELECT IS_FREE_LOCK(%s)", lock), 0)
             due.signal(signal.SIGKILL)
-            wait_until(lambda: stage.value("SELECT IS_FREE_LOCK(%s)", lock), 30, "the child to end")
+            self.open_gate()
+            wait_until(lambda: stage.value("SELECT IS_FREE_LOCK(%s)", lock), 60, "the child to end")
             self.assertEqual(self.occurrences(stage, "open"), [("welcome", at)])
 
 

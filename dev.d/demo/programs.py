@@ -1,8 +1,10 @@
 """The processes of ./dev demo: each in a session of its own, so that Ctrl-C reaches only the demo,
 which then ends them; and killed by the kernel should the demo itself be killed."""
 
+import contextlib
 import ctypes
 import os
+import random
 import re
 import resource
 import shutil
@@ -86,9 +88,14 @@ class Program:
 
 
 def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+    """Of those that the kernel gives to nobody by itself, so that no connection has it meanwhile."""
+    with open("/proc/sys/net/ipv4/ip_local_port_range", encoding="ascii") as limits:
+        end = int(limits.read().split()[0])
+    while True:
+        port = random.randrange(10000, max(end, 20000))
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
 
 
 class Sink(Program):

@@ -24,7 +24,7 @@ class Management:
         request.add_header("Authorization", "Basic " + base64.b64encode(account.encode()).decode())
         request.add_header("Content-Type", "application/json")
         data = None if body is None else json.dumps(body).encode()
-        with urllib.request.urlopen(request, data, timeout=30) as response:
+        with urllib.request.urlopen(request, data, timeout=60) as response:
             text = response.read()
         return json.loads(text) if text else None
 

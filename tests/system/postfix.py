@@ -117,7 +117,7 @@ class Postfix:
         self.process = Process("postfix", [f"{SBIN}/master", "-c", config, "-s"],
                                os.path.join(directory, "postfix.log"),
                                env={**os.environ, "PATH": PATH, "MAIL_CONFIG": config})
-        wait_until(self._ready, 30, lambda: f"Postfix to start: {self.process.text()}{self.log()}")
+        wait_until(self._ready, 60, lambda: f"Postfix to start: {self.process.text()}{self.log()}")
 
     def _ready(self):
         if not self.process.alive:
@@ -153,7 +153,7 @@ class Postfix:
         if self.process:
             self.process.end()
             pids = self.daemons()
-            wait_until(lambda: not any(map(is_running, pids)), 30, f"Postfix's daemons {pids} to end")
+            wait_until(lambda: not any(map(is_running, pids)), 60, f"Postfix's daemons {pids} to end")
 
     def daemons(self):
         """The daemons still there: those that work below our queue directory."""

@@ -92,7 +92,7 @@ class Services:
 
     def stop(self):
         self._guard.stdin.close()
-        self._guard.wait(120)
+        self._guard.wait(400)
 
 
 def start(**options):

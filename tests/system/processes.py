@@ -1,8 +1,10 @@
 """Processes that tests start: each with a log file, known by pid, and ended whatever happens."""
 
+import contextlib
 import ctypes
 import json
 import os
+import random
 import re
 import signal
 import socket
@@ -18,7 +20,7 @@ class NotInTime(AssertionError):
     pass
 
 
-def wait_until(condition, deadline_s=30, what=None, every_s=0.02):
+def wait_until(condition, deadline_s=60, what=None, every_s=0.02):
     """The first true answer of condition(), or NotInTime after deadline_s. `what` names what was
     awaited; it may be a function that describes the state at the deadline."""
     end = time.monotonic() + deadline_s
@@ -33,13 +35,18 @@ def wait_until(condition, deadline_s=30, what=None, every_s=0.02):
 
 
 def free_port():
-    """A port that nothing listens on now. Rather let the server choose, where it can."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+    """A port that nothing listens on now, of those that the kernel gives to nobody by itself: otherwise
+    some connection could have it before the server does. Rather let the server choose, where it can."""
+    with open("/proc/sys/net/ipv4/ip_local_port_range", encoding="ascii") as limits:
+        end = int(limits.read().split()[0])
+    while True:
+        port = random.randrange(10000, max(end, 20000))
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
 
 
-def answers(port, deadline_s=5):
+def answers(port, deadline_s=30):
     """Whether something on this port of loopback greets like an SMTP server."""
     try:
         with socket.create_connection(("127.0.0.1", port), deadline_s) as peer:
@@ -92,7 +99,7 @@ class Process:
 
     def freeze(self):
         self.signal(signal.SIGSTOP)
-        wait_until(self.is_frozen, 5, f"{self.name} to be frozen")
+        wait_until(self.is_frozen, 60, f"{self.name} to be frozen")
 
     def is_frozen(self):
         with open(f"/proc/{self.pid}/stat", encoding="utf-8") as stat:
@@ -105,7 +112,7 @@ class Process:
         """SIGKILL, and gone when it returns."""
         self.peak_kib()
         self.signal(signal.SIGKILL)
-        return self.popen.wait(30)
+        return self.popen.wait(60)
 
     def stop(self, deadline_s=60):
         """SIGTERM; returns the exit status. Fails when it does not end in time."""
@@ -159,7 +166,7 @@ class Process:
             log.seek(self._log_start)
             return log.read().decode(errors="replace")
 
-    def wait_for_log(self, pattern, deadline_s=30):
+    def wait_for_log(self, pattern, deadline_s=60):
         """The first match of the pattern in its log."""
 
         def found():
@@ -213,7 +220,7 @@ class FakeSmtp(Process):
         super().__init__(name, argv, path + ".log", out=path + ".out")
         self.record = record
         self._stalled = False
-        self.port = wait_until(self._port, 10, lambda: f"fakesmtp to start: {self.text()}")
+        self.port = wait_until(self._port, 60, lambda: f"fakesmtp to start: {self.text()}")
 
     def _said(self):
         with open(self.out, "rb") as out:
@@ -238,7 +245,7 @@ class FakeSmtp(Process):
         if self.alive:
             before = len(self._stats_lines())
             self.signal(signal.SIGUSR1)
-            wait_until(lambda: len(self._stats_lines()) > before or not self.alive, 10,
+            wait_until(lambda: len(self._stats_lines()) > before or not self.alive, 60,
                        "fakesmtp to report")
         return json.loads(self._stats_lines()[-1])
 
@@ -255,7 +262,7 @@ class FakeSmtp(Process):
             word = f"reading={'no' if stalled else 'yes'}\n"
             before = self._said().count(word)
             self.signal(signal.SIGUSR2)
-            wait_until(lambda: self._said().count(word) > before or not self.alive, 10, word)
+            wait_until(lambda: self._said().count(word) > before or not self.alive, 60, word)
             self._stalled = stalled
 
     def stall(self):
@@ -307,7 +314,7 @@ class SmtpSink(Process):
         path = os.environ.get("PATH", "") + ":/usr/sbin:/sbin"
         super().__init__(name, argv, os.path.join(directory, f"{name}.log"),
                          env={**os.environ, "PATH": path})
-        wait_until(self._ready, 10, lambda: f"smtp-sink to start: {self.text()}")
+        wait_until(self._ready, 60, lambda: f"smtp-sink to start: {self.text()}")
 
     def _ready(self):
         if not self.alive:

@@ -9,7 +9,9 @@ ThreadSanitizer.
 import importlib
 import inspect
 import os
+import signal
 import sys
+import time
 import unittest
 import urllib.request
 
@@ -37,13 +39,8 @@ def setUpModule():
 class ThreadTest(unittest.TestCase):
     def read_metrics(self, port):
         """By one more thread of the worker."""
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as answer:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=60) as answer:
             self.assertIn(b"mailflock_outcomes_total", answer.read())
-
-    def cut_database(self, stage):
-        for number, in stage.rows("SELECT id FROM information_schema.processlist WHERE db=%s AND "
-                                  "id<>CONNECTION_ID()", stage.database):
-            stage.execute(f"KILL {number}")
 
     def test_threads_meet_in_queues_only(self):
         with Stage(recipients=RECIPIENTS,
@@ -51,32 +48,46 @@ class ThreadTest(unittest.TestCase):
                              "transports": {"relay": {"connections": 8}}},
                    campaign={"audience": {"chunk": 100}}) as stage:
             smtp = stage.start_fakesmtp(rcpt_refuse=0.02, rcpt_defer=0.05, dot_defer=0.02,
-                                        drop_before_dot=0.01, drop_after_dot=0.002, delay_ms=20)
+                                        drop_before_dot=0.01, drop_after_dot=0.002, delay_ms=20,
+                                        stall_after=100)
             stage.campaign("later", {"audience": {"chunk": 100}})
             run = stage.produce()
             port = free_port()
             first = stage.start_consumer(env={"MAILFLOCK_WORKER_LISTEN": f"127.0.0.1:{port}"})
             second = stage.start_consumer()
-            wait_until(lambda: smtp.accepted() > 100, 30, "some mails")
+            smtp.wait_stalled()
             self.read_metrics(port)
+            held = "SELECT COUNT(*) FROM chunk WHERE owner=%s AND token IS NOT NULL"
+            wait_until(lambda: stage.value(held, f"{first.name}-{stage.id}"), 60, "chunks of the first")
 
             first.freeze()
+            smtp.resume()
             name = f"{first.name}-{stage.id}"
-            self.cut_database(stage)
+            stage.cut_database()
             stage.management.close_connections()
             second.wait_for_log("connected.*epoch=1")
             wait_until(lambda: not stage.value("SELECT COUNT(*) FROM chunk WHERE owner=%s AND "
-                                               "token IS NOT NULL", name), 30,
+                                               "token IS NOT NULL", name), 60,
                        "the frozen worker's chunks to be taken over")
             first.thaw()
             first.wait_for_log("lease lost")
             self.read_metrics(port)
             self.assertEqual(first.stop(), 0)
 
-            # By now the run may be over. Another one cannot be, so soon after its first mails.
+            # By now the run may be over. Another one cannot be, for it goes on only a little at a time.
+            def begun():
+                smtp.resume()
+                time.sleep(0.2)
+                smtp.stall()
+                return stage.counts(later)["sent"]
+
+            smtp.stall()
             later = stage.produce("later")
-            wait_until(lambda: stage.counts(later)["sent"], 60, "mails of the second run")
-            self.assertEqual(second.stop(), 0, "stopped in the middle")
+            wait_until(begun, 60, "mails of the second run")
+            second.signal(signal.SIGTERM)
+            second.wait_for_log('msg="stopping"')
+            smtp.resume()
+            self.assertEqual(second.wait(), 0, "stopped in the middle")
             self.assertGreater(stage.counts(later)["pending"], 0)
             third = stage.start_consumer()
             for number, refused in ((run, "failed"), (later, "suppressed")):

@@ -31,7 +31,7 @@ import struct
 import threading
 import time
 
-DEADLINE_S = 15
+DEADLINE_S = 60
 QUIET_S = 0.03
 
 

@@ -14,8 +14,8 @@ FILES = sorted(glob.glob(os.path.join(ROOT, "tests", "data", "dialogues", "*.txt
 
 SETTINGS = {
     "connections": 1,
-    "reply_timeout": "10s",
-    "final_reply_timeout": "10s",
+    "reply_timeout": "60s",
+    "final_reply_timeout": "60s",
     "helo": "client.example",
 }
 CAMPAIGN = {"delivery": {"retry": {"delays": ["1h"], "max_age": "1d"}}}
@@ -52,7 +52,7 @@ class Player(unittest.TestCase):
         client.close()
         for i in range(1, connections):
             SmtpClient(server.port, greet=False).close()
-            wait_until(lambda want=i + 1: server.played >= want, 5, "the server to accept")
+            wait_until(lambda want=i + 1: server.played >= want, 60, "the server to accept")
         return server.close()
 
     GOOD = ("EHLO me\r\n", "MAIL FROM:<x@y>\r\nDATA\r\n",
@@ -146,7 +146,7 @@ class Consumer(unittest.TestCase):
         wait_until(
             lambda: server.problems or (
                 server.played_all and self.as_expected(stage, run, dialogue)),
-            20, lambda: f"the end of {dialogue.name}: {self.ledger(stage, run)}", 0.05)
+            60, lambda: f"the end of {dialogue.name}: {self.ledger(stage, run)}", 0.05)
         self.assertEqual(consumer.stop(), 0)
         self.assertEqual(server.close(), [])
         self.check(stage, run, dialogue)

@@ -3,6 +3,7 @@
 # on without a step that failed ends there, all other failures are collected and listed at the end.
 
 FAILED=()
+SKIPPED=()
 
 cmd_test() {
     local services_were_up=0
@@ -16,6 +17,10 @@ cmd_test() {
         test_tsan
     else
         test_all
+    fi
+    if ((${#SKIPPED[@]})); then
+        heading "skipped"
+        printf '  %s\n' "${SKIPPED[@]}"
     fi
     if ((${#FAILED[@]})); then
         heading "FAILED"
@@ -40,8 +45,11 @@ test_all() {
     cmd_build --asan
     cmd_build --tsan
     check "unit tests" unit_tests build
+    note_skipped build
     check "system tests and the rest" system_tests build
+    note_skipped build
     check "unit tests under sanitizers" unit_tests build-asan
+    note_skipped build-asan
     for campaign in "${!DEMO_CAMPAIGNS[@]}"; do
         check "demo: $campaign" "$ROOT/dev" demo --campaign "$campaign" --recipients 1000
     done
@@ -90,6 +98,14 @@ run_ctest() {
     local dir=$STATE/$1
     shift
     ctest --test-dir "$dir" --output-on-failure --no-tests=error "$@" </dev/null
+}
+
+# note_skipped BUILD: what the last run_ctest left out, with the reasons as the tests gave them.
+note_skipped() {
+    local lines
+    mapfile -t lines < <(grep -hE '\.\.\. skipped |^skipped: |\[ +SKIPPED +\]' \
+        "$STATE/$1/Testing/Temporary/LastTest.log" | sort -u)
+    SKIPPED+=("${lines[@]}")
 }
 
 check_shell() {

@@ -127,4 +127,4 @@ class OracleTest(unittest.TestCase):
 
 
 if __name__ == "__main__":
-    unittest.main()
+    unittest.main(verbosity=2)  # which names what is skipped

@@ -3,6 +3,8 @@
 import json
 import unittest
 
+import pymysql
+
 from harness import Stage, binary
 from producer_fixture import AT, LANE, ProducerTestCase, audience, ids, messages
 
@@ -82,7 +84,9 @@ class RunTest(ProducerTestCase):
             with self.subTest(column=column), Stage(campaign=audience(sql)) as stage:
                 try:
                     stage.execute(f"CREATE TABLE person (id {column} PRIMARY KEY, email VARCHAR(99))")
-                except Exception as e:  # MySQL has no type UUID
+                except pymysql.err.ProgrammingError as e:
+                    if e.args[0] != 1064:  # MySQL has no type UUID
+                        raise
                     self.skipTest(str(e))
                 new = "IF(seq % 3, MD5(seq), UPPER(MD5(seq)))" if column != "UUID" else "UUID()"
                 stage.execute(f"INSERT INTO person SELECT {new}, CONCAT('u', seq, '@example.net') "
@@ -204,7 +208,7 @@ class RunTest(ProducerTestCase):
     # -- what it cannot begin without
 
     def test_services_out_of_reach_are_an_error_after_the_limit(self):
-        with Stage(recipients=1, settings={"start_limit": "1s"}) as stage:
+        with Stage(recipients=1, settings={"start_limit": "3s"}) as stage:
             for what, key in (("RabbitMQ", "BROKER"), ("database", "DATABASE")):
                 with self.subTest(what):
                     error = self.run_at(stage, code=1, env={f"MAILFLOCK_{key}_PORT": "1"})

@@ -205,7 +205,7 @@ class Battle:
             worker.state, worker.until = "frozen", now + LEASE_S + fault.down_s * 3
         else:
             process.signal(15)
-            worker.state, worker.until = "stopping", now + DRAIN_S + 30
+            worker.state, worker.until = "stopping", now + DRAIN_S + 60
         return f"{process.name} {process.pid}"
 
     def _close(self):
@@ -356,7 +356,7 @@ class Battle:
             return None
 
     def wait_for_empty_queues(self):
-        end = time.monotonic() + 45
+        end = time.monotonic() + 120
         while True:
             waiting = self.messages()
             if waiting is not None and not any(waiting[queue] for queue in QUEUES):
@@ -375,7 +375,7 @@ class Battle:
             worker.process.signal(15)
         for worker in self.workers:
             try:
-                code = worker.process.wait(DRAIN_S + 30)
+                code = worker.process.wait(DRAIN_S + 60)
                 if code:
                     self.troubles.append(f"{worker.process.name} ended with {code} when stopped at "
                                          "the end")

@@ -99,7 +99,7 @@ class CacheTest(ContactTestCase):
         service.plan = [late]
         service.more = {"1": {"name": "asked first"}}
         producer = stage.start_producer("run", "welcome", "--at", later(1))
-        self.assertTrue(asked.wait(20), producer.text())
+        self.assertTrue(asked.wait(60), producer.text())
         # Another run asks later, and has its answer at once.
         service.more = {"1": {"name": "asked second"}}
         self.run_at(stage, at=later(2))

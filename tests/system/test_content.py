@@ -109,7 +109,7 @@ class Content(unittest.TestCase):
         recipients, size = 96, 3 << 20
         with Stage(recipients=recipients) as stage:
             self.write_files(stage, random.Random(2).randbytes(size))
-            server = stage.start_fakesmtp(delay_ms=50)
+            server = stage.start_fakesmtp(delay_ms=500)
             stage.relay(server, connections=32)
             _, consumer = self.send(stage, recipients)
             peak = consumer.peak_kib()
@@ -125,7 +125,7 @@ class Content(unittest.TestCase):
             server = stage.start_fakesmtp(slow_body=True)
             self.send(stage, 4)
             self.assertEqual(server.stats()["violation_kinds"], {})
-            wait_until(lambda: len(server.mails()) == 4, 10, "the records")
+            wait_until(lambda: len(server.mails()) == 4, 60, "the records")
 
     def test_a_connection_lost_in_the_middle_of_a_file_leaves_one_in_doubt(self):
         with Stage(recipients=20) as stage:
@@ -151,7 +151,7 @@ class Content(unittest.TestCase):
                     ({"layout": "foot.html"}, "has no {{> content}}")):
                 stage.campaign("welcome", CONTENT, content=change)
                 process = stage.start_producer("run", "welcome")
-                self.assertEqual(process.wait(20), 1)
+                self.assertEqual(process.wait(60), 1)
                 self.assertIn(want, process.text())
             self.assertEqual(stage.value("SELECT COUNT(*) FROM run"), 0)
 

@@ -133,10 +133,10 @@ class Crash:
         worker = self.stage.start("first", [worker_with_faults(), "-c", self.stage.config],
                                   env={"MAILFLOCK_FAULT": self.point.fault,
                                        "MAILFLOCK_WORKER_NAME": f"first-{self.stage.id}"})
-        code = worker.wait(30)
+        code = worker.wait(60)
         if code != -signal.SIGKILL:
             raise AssertionError(f"the first worker ended with {code}: is it built with fault points?")
-        wait_until(lambda: self.smtp.stats()["open"] == 0, 10, "the server to have read everything")
+        wait_until(lambda: self.smtp.stats()["open"] == 0, 60, "the server to have read everything")
         self.left = Left(self.stage, self.run, self.smtp)
         if not self.point.check(self.left):
             raise AssertionError(f"it did not die at {self.point.fault}: {vars(self.left)}")
@@ -272,7 +272,7 @@ class PoisonTest(unittest.TestCase):
             stage, run = row.stage, row.run
             stage.execute("UPDATE chunk SET claims=4, lease_until=UTC_TIMESTAMP(6) - INTERVAL 1 SECOND")
             row.take_over()
-            properties, _ = stage.take("mailflock.dead", 20)
+            properties, _ = stage.take("mailflock.dead", 60)
             self.assertIn("stuck", properties.headers["x-mailflock-reason"])
             self.assertEqual(stage.one("SELECT state, token FROM chunk"), ("stuck", None))
             counts = stage.assert_balanced(run)

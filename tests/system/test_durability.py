@@ -75,7 +75,7 @@ class SettingsTest(unittest.TestCase):
                                              "--stop-never", log])
         dumps = "SELECT COUNT(*) FROM information_schema.processlist WHERE command='Binlog Dump'"
         with as_root() as db, db.cursor() as cursor:
-            wait_until(lambda: cursor.execute(dumps) and cursor.fetchone()[0], 20, "the reader")
+            wait_until(lambda: cursor.execute(dumps) and cursor.fetchone()[0], 60, "the reader")
         self.assert_warned_of("rpl_semi_sync_master_enabled")
         reader.kill()
 
@@ -112,7 +112,7 @@ class LostCommitsTest(FlowTest):
         self.more(100)
         self.swap_data(was=None, now=copy)
         (worker,) = self.workers
-        self.assertEqual(worker.wait(30), 1, worker.text())
+        self.assertEqual(worker.wait(60), 1, worker.text())
         self.assertRegex(worker.text(), 'level=error .*has lost commits.*server="')
         accepted = self.accepted()
         started, seq = self.stage.one("SELECT started, seq FROM chunk")

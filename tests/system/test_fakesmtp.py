@@ -62,7 +62,7 @@ class Case(unittest.TestCase):
             stats = server.stats()
             return stats if all(stats[key] == value for key, value in want.items()) else None
 
-        return wait_until(reached, 10, lambda: f"{want}, got {server.stats()}")
+        return wait_until(reached, 60, lambda: f"{want}, got {server.stats()}")
 
     def share_of(self, codes, what):
         return {rcpt for rcpt, code in codes.items() if code == what}
@@ -110,10 +110,10 @@ class Service(Case):
                 for part in text.split("\0"):
                     for at in range(0, len(part), size):
                         client.send(part[at:at + size])
-                    wait_until(lambda: client.reply() in (354, 221), 5, "the answers")
+                    wait_until(lambda: client.reply() in (354, 221), 60, "the answers")
         stats = self.stats_when(server, open=0)
         self.assertEqual((stats["accepted"], stats["violations"]), (8, 0))
-        wait_until(lambda: set(server.mails()) == {"Folded", "2@t"}, 5, "both ids")
+        wait_until(lambda: set(server.mails()) == {"Folded", "2@t"}, 60, "both ids")
 
     def test_counts_a_message_id_accepted_twice(self):
         server = self.start()
@@ -184,7 +184,7 @@ class Service(Case):
                      ["file"], ["--record"]):
             with self.subTest(argv=argv):
                 done = subprocess.run([binary("fakesmtp"), *argv], stderr=subprocess.PIPE,
-                                      stdout=subprocess.PIPE, timeout=10)
+                                      stdout=subprocess.PIPE, timeout=60)
                 self.assertEqual((done.returncode, done.stdout), (2, b""))
                 self.assertTrue(done.stderr)
 
@@ -446,7 +446,7 @@ class Violations(Case):
     def test_ends_on_sigterm_with_its_counts(self):
         server = self.start()
         server.signal(signal.SIGTERM)
-        self.assertEqual(server.wait(5), 0)
+        self.assertEqual(server.wait(60), 0)
         self.assertEqual(server.stats()["accepted"], 0)
 
 

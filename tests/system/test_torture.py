@@ -20,7 +20,7 @@ from harness import ENV, Stage, binary
 
 AT_ONCE = 2
 ALL_BELOW = 400  # every N up to here, a share of those beyond
-RUN_S = 20       # for one run: more than the limits in torture.c, each of which may pass
+RUN_S = 90       # for one run: more than the limits in torture.c, each of which may pass
 INPUT = (1, 2)   # ERR_CONFIG, ERR_INPUT of enum err_code
 
 # Where a library dies for want of memory, whatever we do: the version numbers are those it was seen in.

@@ -23,7 +23,7 @@
 #define WORD "it's \"quoted\" \\ 환영"
 enum { WORD_CHARACTERS = 18 };
 
-enum { RECIPIENTS = 8, IO_MS = 2000, LIMIT = 1000000 };
+enum { RECIPIENTS = 8, IO_MS = 10000, LIMIT = 1000000 };
 
 __attribute__((weak)) void faillib_begin(void);
 

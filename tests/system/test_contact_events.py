@@ -205,7 +205,7 @@ class EventTest(ContactTestCase):
         for number in range(events):
             self.event(stage, f"before{number}", 1, name="x")
         wait_until(lambda: stage.ready(QUEUE) == events - IN_HAND, 60, "it to have its hands full")
-        self.assertIn("no database", self.consumer.text())
+        self.consumer.wait_for_log("no database")
 
     def test_a_new_queue_is_served_when_what_was_in_hand_is_stored(self):
         stage, _ = self.stage_with_events()

@@ -75,7 +75,7 @@ class SkipTest(unittest.TestCase):
 
     def test_deferred_recipients_end_too(self):
         with Stage(recipients=60, campaign={"audience": {"chunk": 60},
-                                            "delivery": {"retry": {"delays": ["1h"]}}}) as stage:
+                                            "delivery": {"retry": {"delays": ["30m"]}}}) as stage:
             stage.start_fakesmtp(rcpt_defer=1.0, defer_times=0)
             run = stage.produce()
             worker = stage.start_consumer()

@@ -69,12 +69,12 @@ class BusyTest(ContactTestCase):
                       "1000000)", service.url[:service.url.index("/", 8)])
         before = stage.value("SELECT next_us FROM service_pace")
         producer = stage.start_producer("run", "welcome", "--at", AT)
-        wait_until(lambda: stage.value("SELECT next_us FROM service_pace") > before, 20, "its reservation")
+        wait_until(lambda: stage.value("SELECT next_us FROM service_pace") > before, 60, "its reservation")
         producer.freeze()
         self.assertEqual(service.calls, [])
         # By its own clock, too, which it read a little later.
         wait_until(lambda: stage.value("SELECT next_us + 1000000 < UNIX_TIMESTAMP(NOW(6)) * 1000000 FROM "
-                                       "service_pace"), 20, "its moment to be over")
+                                       "service_pace"), 60, "its moment to be over")
         # Somebody else has called meanwhile, and was told to leave the service alone.
         stage.execute("UPDATE service_pace SET held_us=(UNIX_TIMESTAMP(NOW(6)) + 3600) * 1000000")
         producer.thaw()

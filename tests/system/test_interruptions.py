@@ -110,7 +110,7 @@ class LedgerTest(FlowTest):
                 return False  # a deadlock with the worker
             wait_until(lambda: self.stage.value("SELECT COUNT(*) FROM information_schema.processlist WHERE "
                                                 "db=%s AND info LIKE 'INSERT INTO delivery%%'",
-                                                self.stage.database), 30, "it to wait for us")
+                                                self.stage.database), 60, "it to wait for us")
             worker.freeze()
             db.rollback()
             try:

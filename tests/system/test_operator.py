@@ -133,13 +133,14 @@ class PauseTest(FlowTest):
                 return
 
     def test_all_workers_stop_sending_until_it_is_resumed(self):
-        self.flow(recipients=900, workers=3, prefetch=1, delay_ms=200,
+        self.flow(recipients=900, workers=3, prefetch=1, delay_ms=200, held=True,
                   campaign={"audience": {"chunk": 150}})
         stage, run = self.stage, self.run_id
         stage.mailflock("pause", run)
         paused_us = now_us()
+        self.smtp.resume()
         held = "SELECT COUNT(*) FROM chunk WHERE token IS NOT NULL AND run_id=%s"
-        wait_until(lambda: not stage.value(held, run), 30, "no worker to have a chunk of it")
+        wait_until(lambda: not stage.value(held, run), 60, "no worker to have a chunk of it")
         before = len(self.smtp.mails())
         counts = stage.assert_balanced(run)
         self.assertEqual(counts["sent"], before, "every mail's reply was awaited")
@@ -150,11 +151,11 @@ class PauseTest(FlowTest):
         print(f"{side_by_side.MEASURED}the last mail was accepted {(last_us - paused_us) / 1e6:.2f} s "
               "after the pause")
         left = stage.value("SELECT COUNT(*) FROM chunk WHERE state<>'done'")
-        wait_until(lambda: stage.ready(self.WAIT) == left, 30, "what is left to be in the delay queue")
+        wait_until(lambda: stage.ready(self.WAIT) == left, 60, "what is left to be in the delay queue")
         claims = "SELECT chunk_no, seq, claims FROM chunk WHERE run_id=%s ORDER BY 1"
         rows = stage.rows(claims, run)
         self.come_back()
-        wait_until(lambda: stage.ready(self.WAIT) == left, 30, "what came back to go there again")
+        wait_until(lambda: stage.ready(self.WAIT) == left, 60, "what came back to go there again")
         # Meanwhile the workers have other things to do.
         sql = CAMPAIGN["audience"]["sql"].replace("active = 1", f"id <= {self.OTHERS}")
         stage.campaign("other", {"audience": {"sql": sql}})

@@ -47,7 +47,7 @@ class TroubleTest(ProducerTestCase):
                 db.begin()
                 fast_worker.execute("SELECT state FROM chunk WHERE chunk_no=1 FOR UPDATE")
                 producer = stage.start_producer("run", "welcome", "--at", AT)
-                wait_until(lambda: stage.ready(LANE) == 2, 30, "both messages")
+                wait_until(lambda: stage.ready(LANE) == 2, 60, "both messages")
                 fast_worker.execute("UPDATE chunk SET state='done' WHERE chunk_no=1")
                 db.commit()
             self.assertEqual(producer.wait(), 0, producer.text())

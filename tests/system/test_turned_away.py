@@ -2,6 +2,7 @@
 somebody else could send waits as a copy, and neither is acked before the broker has confirmed what
 stands for it."""
 
+import signal
 import unittest
 
 import side_by_side
@@ -19,7 +20,7 @@ class ContradictionTest(unittest.TestCase):
             smtp = stage.start_fakesmtp(rcpt_defer=0.5, seed=1)
             run = stage.produce()
             worker = stage.start_consumer()
-            wait_until(lambda: stage.value("SELECT SUM(attempt) FROM chunk") == 6, 30, "three retries")
+            wait_until(lambda: stage.value("SELECT SUM(attempt) FROM chunk") == 6, 60, "three retries")
             retries = sorted(take_chunks(stage, LANE + ".wait.3600"), key=lambda m: m["chunk"])
             people = [retry["recipients"] for retry in retries]
             self.assertEqual([len(p) > 1 for p in people], [True] * 3)
@@ -35,7 +36,7 @@ class ContradictionTest(unittest.TestCase):
             for retry, (recipients, reason) in zip(retries, forged):
                 with self.subTest(reason):
                     put(stage, retry, recipients=recipients)
-                    properties, _ = stage.take(DEAD, 30)
+                    properties, _ = stage.take(DEAD, 60)
                     self.assertEqual(properties.headers["x-mailflock-reason"], reason)
                     self.assertEqual(properties.message_id, message_id(retry))
             self.assertEqual(stage.rows("SELECT * FROM delivery ORDER BY 1, 2, 3"), rows)
@@ -56,13 +57,16 @@ class ReadingTest(unittest.TestCase):
 
     def test_another_reading_of_a_begun_chunk_is_dropped(self):
         with Stage(recipients=100) as stage:
-            smtp = stage.start_fakesmtp(delay_ms=300)
+            smtp = stage.start_fakesmtp(delay_ms=300, stall_after=10)
             run = stage.produce()
             first = stage.start_consumer()
-            wait_until(lambda: smtp.accepted() >= 10, 30, "it to be begun")
-            self.assertEqual(first.stop(), 0)
+            smtp.wait_stalled()
+            first.signal(signal.SIGTERM)
+            first.wait_for_log('msg="stopping"')
+            smtp.resume()
+            self.assertEqual(first.wait(), 0)
             self.assertGreater(stage.assert_balanced(run)["pending"], 0)
-            wait_until(lambda: stage.ready(LANE) == 1, 30, "it to be given back")
+            wait_until(lambda: stage.ready(LANE) == 1, 60, "it to be given back")
             (chunk,) = take_chunks(stage)
             strangers = [{**r, "id": f"{r['id']}0", "to": f"stranger{r['id']}@example.net"}
                          for r in chunk["recipients"]]
@@ -95,7 +99,7 @@ class TransportTest(unittest.TestCase):
             self.assertEqual(stage.wait_quiet(usual)["sent"], 60)
             worker.wait_for_log(f"no transport 'special'.* run={special}")
             wait = LANE + ".wait.15"
-            wait_until(lambda: stage.ready(wait) == 1, 30, "it to be in the delay queue")
+            wait_until(lambda: stage.ready(wait) == 1, 60, "it to be in the delay queue")
             self.assertEqual(stage.one("SELECT claims, attempt, token, seq, started FROM chunk WHERE "
                                        "run_id=%s", special), (0, 1, None, 0, 0))
             self.assertEqual(stage.ready(DEAD), 0)
@@ -120,11 +124,11 @@ class ConfirmTest(unittest.TestCase):
         """From now on the queue refuses what is published to it."""
         key = "bulk" if queue == DEAD else queue.removeprefix("mailflock.")
         stage.publish("filler", key, exchange)
-        wait_until(lambda: stage.ready(queue) == 1, 30, "the filler")
+        wait_until(lambda: stage.ready(queue) == 1, 60, "the filler")
         stage.management.call("PUT", f"/policies/{stage.management.path}/full",
                               {"pattern": f"^{queue}$", "apply-to": "queues",
                                "definition": {"max-length": 0, "overflow": "reject-publish"}})
-        wait_until(lambda: stage.refuses(key, exchange), 30, f"{queue} to refuse")
+        wait_until(lambda: stage.refuses(key, exchange), 60, f"{queue} to refuse")
 
     def empty(self, stage, queue):
         """It takes messages again."""
@@ -135,10 +139,10 @@ class ConfirmTest(unittest.TestCase):
 
     def refused(self, stage, worker):
         """The worker has tried three times, and then dies; its message comes back."""
-        wait_until(lambda: worker.text().count(self.REFUSED) >= 3, 30, "three refusals")
+        wait_until(lambda: worker.text().count(self.REFUSED) >= 3, 60, "three refusals")
         self.assertEqual(stage.ready(LANE), 0, "it is still in the worker's hands")
         worker.kill()
-        wait_until(lambda: stage.ready(LANE) == 1, 30, "the message to come back: it was not acked")
+        wait_until(lambda: stage.ready(LANE) == 1, 60, "the message to come back: it was not acked")
 
     def exact(self, stage, run, smtp, sent):
         counts = stage.wait_quiet(run)
@@ -160,8 +164,8 @@ class ConfirmTest(unittest.TestCase):
                              (1, "queued", 0))
             self.empty(stage, delay)
             second = stage.start_consumer()
-            wait_until(lambda: stage.value("SELECT attempt FROM chunk") == 2, 30, "the retry")
-            wait_until(lambda: stage.ready(delay), 30, "its message")
+            wait_until(lambda: stage.value("SELECT attempt FROM chunk") == 2, 60, "the retry")
+            wait_until(lambda: stage.ready(delay), 60, "its message")
             for retry in take_chunks(stage, delay):
                 put(stage, retry)
             self.exact(stage, run, smtp, sent=40)
@@ -191,7 +195,7 @@ class ConfirmTest(unittest.TestCase):
             self.refused(stage, first)
             self.empty(stage, DEAD)
             second = stage.start_consumer()
-            properties, body = stage.take(DEAD, 30)
+            properties, body = stage.take(DEAD, 60)
             self.assertEqual(body, b"no chunk")
             self.assertIn("not JSON", properties.headers["x-mailflock-reason"])
             self.assertEqual(second.stop(), 0)
@@ -205,8 +209,8 @@ class ConfirmTest(unittest.TestCase):
             stage.delete_queue(delay)
             worker = stage.start_consumer()
             worker.wait_for_log(self.REFUSED)
-            wait_until(lambda: stage.ready(delay), 30, "the retry in a new delay queue")
-            wait_until(lambda: stage.value("SELECT attempt FROM chunk") == 2, 30, "the attempt to end")
+            wait_until(lambda: stage.ready(delay), 60, "the retry in a new delay queue")
+            wait_until(lambda: stage.value("SELECT attempt FROM chunk") == 2, 60, "the attempt to end")
             for retry in take_chunks(stage, delay):
                 put(stage, retry)
             self.exact(stage, run, smtp, sent=40)

@@ -65,8 +65,8 @@ class BusyTest(ContactTestCase):
     def test_a_moment_that_is_over_is_not_used(self):
         stage, service = self.stage_with(10, {"delay": "1s", "retry": ["10ms"]})
         # Other producers have reserved the next seconds.
-        stage.execute("INSERT INTO service_pace (origin, next_us) VALUES (%s, (UNIX_TIMESTAMP(NOW(6)) + 5) * "
-                      "1000000)", service.url[:service.url.index("/", 8)])
+        stage.execute("INSERT INTO service_pace (origin, next_us) VALUES (%s, "
+                      "(UNIX_TIMESTAMP(NOW(6)) + 15) * 1000000)", service.url[:service.url.index("/", 8)])
         before = stage.value("SELECT next_us FROM service_pace")
         producer = stage.start_producer("run", "welcome", "--at", AT)
         wait_until(lambda: stage.value("SELECT next_us FROM service_pace") > before, 60, "its reservation")

@@ -230,14 +230,25 @@ class Stage:
         """Starts mailflock-consumer; returns when it consumes, unless ready=False. env: more
         variables, such as MAILFLOCK_WORKER_LEASE="5s"."""
         name = self._next_name("consumer")
-        before = self.consumers() if ready else 0
+        least = self.consumers() if ready else 0
         env = {"MAILFLOCK_WORKER_NAME": f"{name}-{self.id}", **(env or {})}
         process = self.start(name, [binary("mailflock-consumer"), "-c", self.config, *args], env)
         if ready:
+            ready_at = None
+
             def consuming():
+                nonlocal least, ready_at
                 if not process.alive:
                     raise AssertionError(f"{name} ended with {process.code}:\n{process.text()}")
-                return self.consumers() > before
+                # The broker may still have counted one that was killed: it goes at any time from now
+                # on, and when that and the new one fell between two looks, the count did not change.
+                now = self.consumers()
+                if not ready_at and 'msg="ready"' in process.text():
+                    ready_at = time.monotonic()
+                if now > least or (now and ready_at and time.monotonic() - ready_at > 5):
+                    return True
+                least = now
+                return False
             wait_until(consuming, 60, f"{name} to consume")
         return process
 

@@ -149,7 +149,7 @@ class SmtpTest(FlowTest):
         self.assertEqual(self.lines("lease lost"), 0)
 
     def test_stalls_longer_than_replies_are_awaited(self):
-        self.flow(relay={"final_reply_timeout": "5s", "reply_timeout": "5s"}, held=True)
+        self.flow(relay={"final_reply_timeout": "12s", "reply_timeout": "12s"}, held=True)
         for worker in self.workers:
             worker.wait_for_log("no reply in time")
         self.smtp.resume()

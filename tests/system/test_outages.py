@@ -16,7 +16,7 @@ from harness import wait_until  # noqa: E402
 class BrokerTest(FlowTest):
     def test_killed_and_started(self):
         """What was confirmed is there again."""
-        self.flow(rcpt_defer=0.3, held=True)
+        self.flow(rcpt_defer=0.3, lease_s=15, held=True)
         self.smtp.resume()
         services.kill("rabbitmq")
         wait_until(lambda: self.lines("connection lost") >= 2, 60, "both to notice")
@@ -45,14 +45,15 @@ class BrokerTest(FlowTest):
 
 class DatabaseTest(FlowTest):
     def test_restart(self):
-        self.flow()
+        self.flow(lease_s=15, held=True)
+        self.smtp.resume()
         services.restart("mariadb")
         self.assert_exact()
         self.assertGreaterEqual(self.lines("database connection is back"), 2)
 
     def test_killed_and_started(self):
         """Whether the commit under way was applied shows afterwards."""
-        self.flow(delay_ms=50, held=True)
+        self.flow(delay_ms=50, lease_s=15, held=True)
         for _ in range(2):
             self.smtp.resume()
             services.kill("mariadb")
@@ -75,9 +76,10 @@ class DatabaseTest(FlowTest):
     def test_writes_refused(self):
         """As with a full disk, or after a failover: the server is there and takes nothing. Another one
         may, at the same address: the workers connect anew."""
-        self.flow()
+        self.flow(lease_s=15, held=True)
         self.addCleanup(services.sql_as_root, "SET GLOBAL read_only=0")
         services.sql_as_root("SET GLOBAL read_only=1")
+        self.smtp.resume()
         wait_until(lambda: self.lines("database connection is back") >= 2, 60, "both to look again")
         services.sql_as_root("SET GLOBAL read_only=0")
         self.assert_exact()

@@ -104,7 +104,7 @@ class SharesTest(unittest.TestCase):
 
     def test_no_reply_to_the_final_dot_in_time_is_unknown(self):
         self.run_it(stall_after_dot=0.04, seed=3, settings={"transports": {"relay": {
-            "final_reply_timeout": "5s", "connections": 20}}})
+            "final_reply_timeout": "12s", "connections": 20}}})
         unknown = self.with_status("unknown")
         self.assertGreater(self.stats["stalled"], 0)
         self.assertEqual(len(unknown), self.stats["stalled"])

@@ -21,6 +21,7 @@ struct lost_chunk {
     bool has_digest, has_before, unreadable;
     uint64_t digest;
     char first_id[CHUNK_ID_MAX + 1], last_id[CHUNK_ID_MAX + 1], before_id[CHUNK_ID_MAX + 1];
+    char next_due[32]; /* as the database writes it; "" for NULL */
 };
 
 static const char *const CONDITIONS[] = {
@@ -29,9 +30,9 @@ static const char *const CONDITIONS[] = {
     [REPUBLISH_LONG_OVERDUE] = REPUBLISH_OVERDUE_SINCE("6 HOUR"),
 };
 
-static void copy_id(char out[CHUNK_ID_MAX + 1], struct db_cell cell)
+static void copy_text(char *out, size_t size, struct db_cell cell)
 {
-    snprintf(out, CHUNK_ID_MAX + 1, "%s", cell.text ? cell.text : "");
+    snprintf(out, size, "%s", cell.text ? cell.text : "");
 }
 
 /* The next such chunks from number from on, with the last id of the chunk before each. */
@@ -42,8 +43,8 @@ static struct err find_lost(const struct republish *r, enum republish_which whic
     *n = 0;
     TRY(db_queryf(
         r->control, &rows,
-        "SELECT c.chunk_no, c.attempt, c.digest, c.first_id, c.last_id, b.last_id, c.recipients"
-        " FROM chunk c LEFT JOIN chunk b ON b.run_id=c.run_id"
+        "SELECT c.chunk_no, c.attempt, c.digest, c.first_id, c.last_id, b.last_id, c.recipients,"
+        " c.next_due FROM chunk c LEFT JOIN chunk b ON b.run_id=c.run_id"
         " AND b.chunk_no=CAST(c.chunk_no AS SIGNED)-1"
         " WHERE c.run_id=%" PRIu64 " AND c.chunk_no>=%u AND %s"
         " ORDER BY c.chunk_no LIMIT %d",
@@ -58,9 +59,10 @@ static struct err find_lost(const struct republish *r, enum republish_which whic
             .has_before = db_cell(rows, 5).text != NULL,
             .recipients = (uint32_t)db_u64(rows, 6),
         };
-        copy_id(c->first_id, db_cell(rows, 3));
-        copy_id(c->last_id, db_cell(rows, 4));
-        copy_id(c->before_id, db_cell(rows, 5));
+        copy_text(c->first_id, sizeof c->first_id, db_cell(rows, 3));
+        copy_text(c->last_id, sizeof c->last_id, db_cell(rows, 4));
+        copy_text(c->before_id, sizeof c->before_id, db_cell(rows, 5));
+        copy_text(c->next_due, sizeof c->next_due, db_cell(rows, 7));
     }
     db_result_free(rows);
     return err_none();
@@ -259,12 +261,15 @@ static struct err publish(const struct republish *r, const struct lost_chunk *c,
     return publisher_put(r->publisher, c->no, c->attempt, body->data, body->len);
 }
 
+/* As it was read: reading all ranges may have taken long, and who has set next_due meanwhile knows
+ * more of the chunk than we do. */
 static struct err postpone(const struct republish *r, const struct lost_chunk *c)
 {
     return db_execf(r->control, NULL,
                     "UPDATE chunk c SET next_due=UTC_TIMESTAMP(6) + INTERVAL %d MINUTE"
-                    " WHERE run_id=%" PRIu64 " AND chunk_no=%u AND attempt=%u AND %s",
-                    OVERDUE_AGAIN_MINUTES, r->publisher->run, c->no, c->attempt,
+                    " WHERE run_id=%" PRIu64 " AND chunk_no=%u AND attempt=%u AND next_due='%s'"
+                    " AND %s",
+                    OVERDUE_AGAIN_MINUTES, r->publisher->run, c->no, c->attempt, c->next_due,
                     CONDITIONS[REPUBLISH_OVERDUE]);
 }
 

@@ -63,6 +63,26 @@ class DueTest(ProducerTestCase):
             self.assertIn("published=2 overdue=2", self.due(stage))
             self.assertEqual(messages(stage), first)
 
+    def test_what_is_due_anew_since_it_was_read_stays_so(self):
+        """The lane loses its messages while `due` is still reading the other chunks' ranges."""
+        with Stage(recipients=200) as stage:
+            self.run_at(stage)
+            first = messages(stage)
+            past = "UPDATE chunk SET next_due=UTC_TIMESTAMP(6) - INTERVAL {} SECOND"
+            stage.execute(past.format(2))
+            stage.campaign("welcome", audience(SLOW.replace("id < 3000", "id < 150")))
+            self.hold_gate(stage)  # before the second chunk
+            due = stage.start_producer("due")
+            wait_until(lambda: stage.ready(LANE), 60, "the first chunk to be published")
+            self.assertEqual(messages(stage), first[:1])
+            stage.execute(past.format(1))
+            self.open_gate()
+            self.assertEqual(due.wait(), 0, due.text())
+            self.assertEqual(messages(stage), first[1:])
+            stage.campaign("welcome")
+            self.assertIn("published=2 overdue=2", self.due(stage))
+            self.assertEqual(messages(stage), first)
+
     def test_due_lets_workers_skip_what_a_cancelled_run_had_planned(self):
         with Stage(recipients=300) as stage:
             self.run_at(stage)

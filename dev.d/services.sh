@@ -172,7 +172,8 @@ service_alive() {
 # rabbitmq_settle: begins a new log of the quorum queues. RabbitMQ 3.10 may not get over an old one that
 # tells of queues deleted since: after the next start no queue can be declared (INTERNAL_ERROR).
 rabbitmq_settle() {
-    MF_STATE=$STATE timeout 20 "$ROOT/dev" rabbitmqctl eval 'ra_log_wal:force_roll_over(ra_log_wal), timer:sleep(500).' \
+    MF_STATE=$STATE timeout 20 "$ROOT/dev" rabbitmqctl eval \
+        'ra_log_wal:force_roll_over(ra_log_wal), timer:sleep(500).' \
         >/dev/null 2>&1 || true # a node that does not answer is ended all the same
 }
 

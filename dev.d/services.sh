@@ -102,7 +102,7 @@ services_down() {
     for name in "${jobs[@]}"; do wait "$name" || result=1; done
     # The next `up` begins with an empty broker: RabbitMQ 3.10 may not get over a log that tells of many
     # queues deleted since, and then no queue can be declared (INTERNAL_ERROR). `service stop` keeps all.
-    rm -rf -- "$STATE/rabbitmq/data"
+    ((result)) || rm -rf -- "$STATE/rabbitmq/data"
     say "down: stopped ${stopped[*]-}"
     return "$result"
 }

@@ -10,7 +10,7 @@
 #include "common/tag_cover.h"
 #include "common/text_lines.h"
 
-enum { BULLET_SIZE = 16, PREFIX_MAX = 16 * 1024 };
+enum { BULLET_SIZE = 24, PREFIX_MAX = 16 * 1024, NUMBER_MAX = 999999999 };
 
 enum role {
     ROLE_INLINE,
@@ -101,10 +101,11 @@ static void bullet_of(const struct pass *p, const xmlNode *item, char out[BULLET
     snprintf(out, BULLET_SIZE, "- ");
     if (!is(item->parent, "ol") || has_tags(p, item->parent)) return;
     char *start = attribute(item->parent, "start");
-    int number = *start ? (int)strtol(start, NULL, 10) : 1;
-    for (const xmlNode *n = item->prev; n; n = n->prev) number += is(n, "li");
+    long first = *start ? strtol(start, NULL, 10) : 1;
+    if (first < -NUMBER_MAX || first > NUMBER_MAX) first = 1;
+    for (const xmlNode *n = item->prev; n; n = n->prev) first += is(n, "li");
     xmlFree(start);
-    snprintf(out, BULLET_SIZE, "%d. ", number);
+    snprintf(out, BULLET_SIZE, "%ld. ", first);
 }
 
 /* What the ancestors put before a line. An item's bullet stands before its first line only;

@@ -69,6 +69,14 @@ static size_t begins_with(const char *text, const char *end, const char *begin)
     return n <= (size_t)(end - text) && memcmp(text, begin, n) == 0 ? n : 0;
 }
 
+/* Whether a tag with a plus has a list's end before it in out, or a line after it in text. */
+static bool can_swap(const struct template_tag *tag, const char *text, const char *end,
+                     const struct buf *out)
+{
+    if (tag->kind != TEMPLATE_END) return memchr(text, '\n', (size_t)(end - text));
+    return ends_with(out->data, out->len, "</ul>\n") || ends_with(out->data, out->len, "</ol>\n");
+}
+
 /* Writes a tag that is alone, as a line; text stands behind its word. In a block of code the
  * processing instruction was escaped. Returns where the text goes on. */
 static const char *show_alone(const struct template_tag *tag, const char *text, const char *end,
@@ -80,6 +88,7 @@ static const char *show_alone(const struct template_tag *tag, const char *text, 
     text += closing ? closing : begins_with(text, end, "?&gt;");
     text += begins_with(text, end, "\n");
     if (out->too_big) return end;
+    swap = swap && can_swap(tag, text, end, out);
     if (swap && tag->kind == TEMPLATE_END) {
         char list_end[LIST_END];
         memcpy(list_end, out->data + out->len - LIST_END, LIST_END);

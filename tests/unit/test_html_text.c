@@ -90,6 +90,24 @@ static const struct row rows[] = {
      "{{a}}{{{b}}}\n"},
     {"braces that are no tag stay braces", "&#123;&#123;a}} {{=| |=}}{{b|c|",
      "{{=<% %>=}}{{<%={{ }}=%>a}} {{=<% %>=}}{{<%={{ }}=%>b{{c}}\n"},
+    {"words like ours, as the parser makes them",
+     "mf0&#116;ag0x mf0t\x15"
+     "ag1x mf0&#116;agx mf0&#116;ag00x {{a}}",
+     "mf0tag0x mf0tag1x mf0tagx mf0tag00x {{a}}\n"},
+    {"words like ours, before a tag and in a target",
+     "<a href='mf0&#116;ag9x{{a}}'>b mf0&#116;ag9x{{c}}</a>", "b mf0tag9x{{c}} (mf0tag9x{{a}})\n"},
+    {"a link to a partial after what drops out of its word",
+     "<h1/ href=<h1/ href=&{{>e/}} >mf0t\x15"
+     "agx\x01\x01\x01=:",
+     "# mf0tagx=:\n"},
+    {"a brace before a tag", "<p>{<b>{{a}}</b>} &#123;{{{b}}}</p><p>{<b>{</b>c",
+     "{{=<% %>=}}{<%={{ }}=%>{{a}}} {{=<% %>=}}{<%={{ }}=%>{{{b}}}\n\n"
+     "{{=<% %>=}}{<%={{ }}=%>{c\n"},
+    {"a name that begins like another tag", "{{ #a}}{{ /a}}{{=| |=}}| !b||&#c|",
+     "{{ #a}}{{ /a}}{{ !b}}{{{#c}}}\n"},
+    {"numbers that are out of bounds",
+     "<ol start=2147483647><li>a<li>b</ol><ol start=-99999999999999999999><li>c</ol>",
+     "1. a\n2. b\n\n1. c\n"},
 };
 enum { ROWS = sizeof rows / sizeof *rows };
 

@@ -73,6 +73,11 @@ static const struct row rows[] = {
     {"braces that are no tag stay braces", "\\{\\{a}} {{=<% %>=}} {{{b}}",
      "<p>{{=<% %>=}}{{<%={{ }}=%>a}}  {{=<% %>=}}{{<%={{ }}=%>{b}}</p>\n"},
     {"words like ours", "mf0tag0x mf1tag{{a}}", "<p>mf0tag0x mf1tag{{a}}</p>\n"},
+    {"words like ours, as the parser makes them",
+     "mf0&#116;agx mf0&#116;ag0x mf0&#116;ag1x{{a}}\n\n{{#b}}\n\nmf0&#116;ag3x+\n\n{{/b}}\n",
+     "<p>mf0tagx mf0tag0x mf0tag1x{{a}}</p>\n{{#b}}\n<p>mf0tag3x+</p>\n{{/b}}\n"},
+    {"a brace before a tag", "&#123;{{a}} {*{{b}}*",
+     "<p>{{=<% %>=}}{<%={{ }}=%>{{a}} {<em>{{b}}</em></p>\n"},
     {"a processing instruction of the author's", "a <?{{b}}?>", "<p>a <?{{b}}?></p>\n"},
 };
 enum { ROWS = sizeof rows / sizeof *rows };

@@ -6,8 +6,6 @@
  * connection whose peer takes nothing, keepalive one that is silent. */
 #include "common/broker_internal.h"
 
-#include <amqp_ssl_socket.h>
-#include <amqp_tcp_socket.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <stdio.h>

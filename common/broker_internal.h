@@ -2,8 +2,18 @@
 #ifndef MAILFLOCK_BROKER_INTERNAL_H
 #define MAILFLOCK_BROKER_INTERNAL_H
 
+/* From 0.12 on rabbitmq-c has them in a folder; from 0.14 on it warns where they were before. */
+#if __has_include(<rabbitmq-c/amqp.h>)
+#include <rabbitmq-c/amqp.h>
+#include <rabbitmq-c/framing.h>
+#include <rabbitmq-c/ssl_socket.h>
+#include <rabbitmq-c/tcp_socket.h>
+#else
 #include <amqp.h>
 #include <amqp_framing.h>
+#include <amqp_ssl_socket.h>
+#include <amqp_tcp_socket.h>
+#endif
 #include <sys/time.h>
 
 #include "common/broker.h"

@@ -53,10 +53,6 @@ struct err db_exec_text(struct db *db, const char *sql, uint64_t *matched) MUST_
 struct err db_execf(struct db *db, uint64_t *matched, const char *format, ...) MUST_CHECK
     __attribute__((format(printf, 3, 4)));
 
-/* In SQL: the database's name as part of a lock's name. MySQL takes 64 characters for that (MariaDB
- * 192), and a database's may have as many: one of more than 28 becomes its hash. */
-#define DB_LOCK_DATABASE "IF(CHAR_LENGTH(DATABASE()) <= 28, DATABASE(), LEFT(SHA1(DATABASE()), 28))"
-
 uint64_t db_last_id(const struct db *db); /* of the last AUTO_INCREMENT insert */
 
 /* A column of a result. */

@@ -5,6 +5,8 @@
 #include <string.h>
 #include <strings.h>
 
+#include "common/db_lock.h"
+
 /* One row a run: one occurrence of a campaign. content is the snapshot of common/content.h. */
 static const char RUN_TABLE[] =
     "CREATE TABLE run ("
@@ -205,19 +207,15 @@ static struct err apply_missing(struct db *db, int *applied)
     return err_none();
 }
 
-#define LOCK_NAME "CONCAT('mailflock.init.', " DB_LOCK_DATABASE ")"
-
 struct err schema_migrate(struct db *db, int *applied)
 {
-    struct db_result *r;
+    bool locked = false;
     *applied = 0;
-    TRY(db_queryf(db, &r, "SELECT GET_LOCK(" LOCK_NAME ", 60)"));
-    bool locked = db_next(r) && db_i64(r, 0) == 1;
-    db_result_free(r);
+    TRY(db_lock(db, "init", 0, 60, &locked));
     if (!locked)
         return err_make(ERR_STATE, 0, "another 'mailflock init' is at work on this database");
     struct err e = apply_missing(db, applied);
-    struct err unlocked = db_exec_text(db, "DO RELEASE_LOCK(" LOCK_NAME ")", NULL);
+    struct err unlocked = db_unlock(db, "init", 0);
     return e.code ? e : unlocked;
 }
 

@@ -156,7 +156,7 @@ static void check_plan(struct reading *a)
     }
     if (find_plan_column(r, "type") < 0)
         check_say(k, CHECK_WARNING, "plan",
-                  "EXPLAIN has no column 'type': explain_format is not traditional");
+                  "EXPLAIN has no column 'type': this server's answer cannot be judged");
     db_result_free(r);
     if (k->counts[CHECK_WARNING] == warnings)
         check_say(k, CHECK_OK, "plan", "each page begins where the last one ended");

@@ -7,6 +7,7 @@
 
 #include "common/clock.h"
 #include "common/db_again.h"
+#include "common/db_lock.h"
 
 enum { SQL_MAX = 48 * 1024 * 1024, DUPLICATE_KEY = 1062 };
 
@@ -122,20 +123,14 @@ struct err run_row_create(struct db *db, const struct content *content, int64_t 
     return row->id ? err_none() : err_make(ERR_STATE, 0, "the run was deleted as it was created");
 }
 
-#define LOCK_NAME "CONCAT('mailflock.run.', " DB_LOCK_DATABASE ", '.', %" PRIu64 ")"
-
 struct err run_row_lock(struct db *db, uint64_t id, bool *locked)
 {
-    struct db_result *r;
-    TRY(db_queryf(db, &r, "SELECT GET_LOCK(" LOCK_NAME ", 0)", id));
-    *locked = db_next(r) && db_u64(r, 0) == 1;
-    db_result_free(r);
-    return err_none();
+    return db_lock(db, "run", id, 0, locked);
 }
 
 struct err run_row_unlock(struct db *db, uint64_t id)
 {
-    return db_execf(db, NULL, "DO RELEASE_LOCK(" LOCK_NAME ")", id);
+    return db_unlock(db, "run", id);
 }
 
 struct err run_row_refresh(struct db *db, struct run_row *row)

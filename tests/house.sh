@@ -41,6 +41,19 @@ in_code() {
         }' "$@"
 }
 
+# in_strings REGEX FILE...: file:line:text where REGEX matches within string literals.
+in_strings() {
+    local regex=$1
+    shift
+    (($#)) || return 0
+    REGEX=$regex awk '
+        {
+            for (code = $0; match(code, /"([^"\\]|\\.)*"/); code = substr(code, RSTART + RLENGTH))
+                if (substr(code, RSTART + 1, RLENGTH - 2) ~ ENVIRON["REGEX"])
+                    printf "%s:%d:%s\n", FILENAME, FNR, $0
+        }' "$@"
+}
+
 # includes REGEX FILE...: file:line:text of #include lines whose file name matches.
 includes() {
     local regex=$1
@@ -126,6 +139,10 @@ report "only files named json* or chunk* include cJSON.h" \
 sources "${parts[@]}" tests
 report "banned function" \
     in_code '(^|[^A-Za-z0-9_])(strcpy|strcat|sprintf|atoi|strtok|gets)[ \t]*\(' "${files[@]}"
+
+# MySQL 9 has neither, nor has any server what it replaced them by in all versions.
+report "MD5(), SHA1() and SHA() are not in all servers: hash with SHA2(), CRC32() or in C" \
+    in_strings '(^|[^A-Za-z0-9_])([Mm][Dd]5|[Ss][Hh][Aa]1?)[[:space:]]*\(' "${files[@]}"
 
 for part in producer consumer console; do
     lines=$(wc -l <"$part/main.c")

@@ -76,11 +76,12 @@ SUBSCRIBER = """CREATE TABLE IF NOT EXISTS subscriber (
 
 class Stage:
     """recipients: rows put into table subscriber. settings, campaign: changes to mailflock.cfg and
-    to campaign `welcome`, as nested dicts. init=False leaves tables and queues to the test."""
+    to campaign `welcome`, as nested dicts. init=False leaves tables and queues to the test.
+    long_name: the database's is longer than a lock's name can hold."""
 
-    def __init__(self, recipients=0, settings=None, campaign=None, init=True):
+    def __init__(self, recipients=0, settings=None, campaign=None, init=True, long_name=False):
         self.id = uuid.uuid4().hex[:10]
-        self.database = f"mailflock_test_{self.id}"
+        self.database = f"mailflock_test_{self.id}{'_of_a_long_name' if long_name else ''}"
         self.vhost = f"mailflock-test-{self.id}"
         self.management = Management(self.vhost)
         self.processes = []

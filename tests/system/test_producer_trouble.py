@@ -1,5 +1,6 @@
 """mailflock-producer when something happens in the middle of a run."""
 
+import hashlib
 import re
 import signal
 import unittest
@@ -156,6 +157,17 @@ class TroubleTest(ProducerTestCase):
             stage.campaign("welcome", {})
             self.run_at(stage)
             self.assert_whole(stage, 20000, messages(stage))
+
+    def test_the_lock_of_a_long_database_has_the_name_that_it_had(self):
+        """PROTOCOL P1: producers of two versions exclude one another. Before, the server's own
+        SHA1() made the name, which MySQL 9 does not have."""
+        with Stage(recipients=20000, campaign=audience(SLOW), long_name=True) as stage:
+            self.assertGreater(len(stage.database), 28)
+            lock = f"mailflock.run.{hashlib.sha1(stage.database.encode()).hexdigest()[:28]}.1"
+            producer = self.start_slow(stage)
+            self.assertTrue(stage.value("SELECT IS_USED_LOCK(%s)", lock))
+            self.open_gate()
+            self.assertEqual(producer.wait(), 0, producer.text())
 
     def test_a_lost_broker_connection_is_replaced(self):
         with Stage(recipients=20000, campaign=audience(SLOW, chunk=20)) as stage:

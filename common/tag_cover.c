@@ -16,7 +16,7 @@ static void choose_mark(struct tag_cover *c, const struct template_source *sourc
     for (size_t i = 0; i < source->len; i++)
         hash = (hash ^ (unsigned char)source->text[i]) * 16777619u;
     do snprintf(c->mark, sizeof c->mark, "mf%08" PRIx32 "n", hash++);
-    while (memmem(source->text, source->len, c->mark, strlen(c->mark)));
+    while (source->len && memmem(source->text, source->len, c->mark, strlen(c->mark)));
 }
 
 static void cover(struct tag_cover *c, size_t index, enum tag_cover_form form)

@@ -9,7 +9,11 @@ cmd_build() {
     --tsan) with_lock build build_into build-tsan mailflock-consumer -DMAILFLOCK_SANITIZE=thread ;;
     --clang) with_lock build build_into build-clang all -DCMAKE_C_COMPILER=clang ;;
     --faults) with_lock build build_into build-faults mailflock-consumer -DMAILFLOCK_FAULTS=ON ;;
-    *) usage_error "build knows --asan, --tsan, --faults and --clang, got '$1'" ;;
+    --fuzz)
+        with_lock build build_into build-fuzz fuzzers -DCMAKE_C_COMPILER=clang -DMAILFLOCK_FUZZ=ON \
+            -DMAILFLOCK_SANITIZE=address,undefined
+        ;;
+    *) usage_error "build knows --asan, --tsan, --faults, --clang and --fuzz, got '$1'" ;;
     esac
 }
 

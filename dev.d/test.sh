@@ -39,17 +39,19 @@ test_all() {
     cmd_build
     heading up
     cmd_up
-    heading "build the variants for tests: clang, fault points, sanitizers"
+    heading "build the variants for tests: clang, fault points, sanitizers, fuzz targets"
     cmd_build --clang
     cmd_build --faults
     cmd_build --asan
     cmd_build --tsan
+    cmd_build --fuzz
     check "unit tests" unit_tests build
     note_skipped build
     check "system tests and the rest" system_tests build
     note_skipped build
     check "unit tests under sanitizers" unit_tests build-asan
     note_skipped build-asan
+    check "fuzz targets" fuzz_briefly
     for campaign in "${!DEMO_CAMPAIGNS[@]}"; do
         check "demo: $campaign" "$ROOT/dev" demo --campaign "$campaign" --recipients 1000
     done

@@ -16,7 +16,8 @@ class HeadersTest(unittest.TestCase):
         sources = glob.glob(os.path.join(ROOT, "common", "broker*.c"))
         self.assertTrue(sources)
         for source in sources:
-            done = subprocess.run(["cc", "-std=c11", "-D_GNU_SOURCE", '-DMAILFLOCK_VERSION="0"', "-Wall", "-Werror", "-fsyntax-only",
+            done = subprocess.run(["cc", "-std=c11", "-D_GNU_SOURCE", '-DMAILFLOCK_VERSION="0"', "-Wall",
+                                   "-Werror", "-fsyntax-only",
                                    "-I", ROOT, *options, source], capture_output=True, text=True)
             self.assertEqual(done.returncode, 0, f"{source}:\n{done.stderr}")
 

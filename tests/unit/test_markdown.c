@@ -137,6 +137,19 @@ static void large_texts_are_converted_or_refused(void **state)
     }
 }
 
+/* As a buffer is that nothing was written to. */
+static void no_bytes_need_no_place(void **state)
+{
+    (void)state;
+    struct template_source source = {"a.md", NULL, 0};
+    struct buf out;
+    buf_init(&out, OUT_MAX);
+    struct err e = markdown_to_html(&source, &out);
+    assert_string_equal(e.text, "");
+    assert_int_equal(out.len, 0);
+    buf_fini(&out);
+}
+
 static void an_output_past_its_maximum_is_an_error(void **state)
 {
     (void)state;
@@ -155,6 +168,7 @@ int main(void)
     static const struct CMUnitTest plain[] = {
         cmocka_unit_test(what_is_wrong_is_told_where_it_stands),
         cmocka_unit_test(large_texts_are_converted_or_refused),
+        cmocka_unit_test(no_bytes_need_no_place),
         cmocka_unit_test(an_output_past_its_maximum_is_an_error),
     };
     static struct CMUnitTest tests[ROWS];

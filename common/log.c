@@ -47,6 +47,29 @@ const char *log_text(char *out, unsigned long size, const char *text, unsigned l
     return out;
 }
 
+/* What parts words in a reply: an address has none of it. */
+static bool ends_word(char c)
+{
+    return (unsigned char)c <= ' ' || strchr("<>()[]\"',;:", c) != NULL;
+}
+
+const char *log_text_masked(char *out, unsigned long size, const char *text, unsigned long len)
+{
+    char masked[1024];
+    unsigned long n = 0;
+    for (unsigned long at = 0, end; at < len && text[at] && n + 16 < sizeof masked; at = end) {
+        end = at + 1;
+        if (!ends_word(text[at]))
+            while (end < len && text[end] && !ends_word(text[end])) end++;
+        bool address = memchr(text + at, '@', end - at) != NULL;
+        unsigned long room = sizeof masked - n, word = end - at < room ? end - at : room;
+        if (address) word = sizeof "[address]" - 1;
+        memcpy(masked + n, address ? "[address]" : text + at, word);
+        n += word;
+    }
+    return log_text(out, size, masked, n);
+}
+
 static bool is_number(const char *value, size_t len)
 {
     size_t i = len && value[0] == '-';

@@ -22,6 +22,10 @@ void log_write(enum log_level level, const char *mod, const char *format, ...)
  * cut to size between characters; returns out. */
 const char *log_text(char *out, unsigned long size, const char *text, unsigned long len);
 
+/* log_text_masked: as log_text, and what looks like an address becomes [address]: for what a server
+ * said. */
+const char *log_text_masked(char *out, unsigned long size, const char *text, unsigned long len);
+
 #define log_error(mod, ...) log_write(LOG_LEVEL_ERROR, mod, __VA_ARGS__)
 #define log_warn(mod, ...)  log_write(LOG_LEVEL_WARN, mod, __VA_ARGS__)
 #define log_info(mod, ...)  log_write(LOG_LEVEL_INFO, mod, __VA_ARGS__)

@@ -29,6 +29,9 @@ static const struct conf_key transport_keys[] = {
      "Certificates to trust, PEM; empty: the system's."},
     {"user", CONF_TEXT, 0, AT(user), "", 0, 0, NULL, NULL, "For AUTH; empty: no AUTH."},
     {"password", CONF_TEXT, CONF_SECRET, AT(password), "", 0, 0, NULL, NULL, "For AUTH."},
+    {"allow_plaintext_login", CONF_BOOL, 0, AT(allow_plaintext_login), "false", 0, 0, NULL, NULL,
+     "Allow a password with `tls` = `try` or `off`: whoever can read or change the traffic to the "
+     "relay gets it."},
     {"connections", CONF_INT, 0, AT(connections), "20", 1, 1000, NULL, NULL,
      "Connections that one worker keeps to the relay."},
     {"messages_per_connection", CONF_INT, 0, AT(messages_per_connection), "1000", 0, 1000000, NULL,
@@ -245,6 +248,11 @@ static struct err check_transport(const char *file, struct settings_transport *t
                                "name a file with password_file");
     if (!t->user[0] && t->password[0])
         return transport_error(file, t, "user", "is missing, but a password is given");
+    if (t->password[0] && t->tls != SETTINGS_TLS_REQUIRE && !t->allow_plaintext_login)
+        return transport_error(file, t, "tls",
+                               "must be require where a password is given; to send it over a "
+                               "connection that may be unencrypted, set allow_plaintext_login = "
+                               "true");
     return err_none();
 }
 

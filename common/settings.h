@@ -58,6 +58,7 @@ struct settings_transport {
     bool tls_verify;
     char *ca_file;               /* "" = the system's certificates */
     char *user, *password;       /* both or neither */
+    bool allow_plaintext_login;  /* a password although tls is not require */
     char *helo;                  /* "" = the host's name */
     int connections;             /* of one worker */
     int messages_per_connection; /* 0 = no limit */

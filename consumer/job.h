@@ -73,6 +73,7 @@ struct job {
     uint32_t *work;           /* indices into message.recipients, ascending */
     struct outcome *outcomes; /* per index */
     uint8_t *losses;          /* per index: connections lost before the final dot (PROTOCOL S3) */
+    struct outcome refusal;   /* with NOTE_SENDER_REFUSED the ledger thread's; its status is NONE */
 };
 
 /* job_new: takes the decoded message (it is zeroed) and copies the body. */

@@ -179,6 +179,66 @@ static void obey_control(struct ledger *l)
     }
 }
 
+static const char *sender_of(const struct job *job)
+{
+    return message_from(job->run->mail);
+}
+
+static bool same_sender(const struct job *a, const struct job *b)
+{
+    return strcmp(a->run->content.transport, b->run->content.transport) == 0 &&
+           strcmp(sender_of(a), sender_of(b)) == 0;
+}
+
+/* PROTOCOL S2: the relay refuses the sender. Its chunks wait in a delay queue, and others go on. */
+static void set_sender_aside(struct ledger *l, const struct job *refused)
+{
+    char reply[200];
+    const struct outcome *r = &refused->refusal;
+    const char *transport = refused->run->content.transport;
+    int64_t now = clock_boot_us();
+    int wait_s = set_aside_refused(&l->set_aside, transport, sender_of(refused), now);
+    METRICS_SET(senders_set_aside, set_aside_count(&l->set_aside, now));
+    if (!wait_s)
+        wait_s = set_aside_wait(&l->set_aside, transport, sender_of(refused), now);
+    else
+        log_warn("ledger",
+                 "msg=\"sender refused: its runs are set aside\" run=%" PRIu64
+                 " transport=%s wait_s=%d code=%u enhanced=%s reply=\"%s\"",
+                 refused->message.run, transport, wait_s, r->code, r->enhanced,
+                 log_text_masked(reply, sizeof reply, r->detail, strlen(r->detail)));
+    int64_t until = now + l->lease_us / 2;
+    for (int i = 0; i < l->n_jobs; i++)
+        if (l->jobs[i]->state == JOB_SENDING && same_sender(l->jobs[i], refused))
+            release(l, l->jobs[i], wait_s, until);
+}
+
+static void watch_failing(const struct job *job, uint32_t index)
+{
+    struct failing *f = &job->run->failing;
+    int64_t now = clock_boot_us();
+    char reply[200];
+    if (!failing_count(f, &job->outcomes[index], now)) return;
+    log_warn("ledger",
+             "msg=\"many recipients fail\" run=%" PRIu64
+             " failed=%u outcomes=%u code=%u enhanced=%s reply=\"%s\"",
+             job->message.run, f->failed, f->outcomes, f->last.code, f->last.enhanced,
+             log_text_masked(reply, sizeof reply, f->last.detail, strlen(f->last.detail)));
+    failing_said(f, now);
+}
+
+/* The relay has answered for a mail of a sender that was set aside: it is accepted again. */
+static void forget_set_aside(struct ledger *l, const struct job *job, uint32_t index)
+{
+    if (!l->set_aside.n || !job->outcomes[index].code) return;
+    if (!set_aside_answered(&l->set_aside, job->run->content.transport, sender_of(job),
+                            clock_boot_us()))
+        return;
+    METRICS_SET(senders_set_aside, set_aside_count(&l->set_aside, clock_boot_us()));
+    log_info("ledger", "msg=\"sender accepted again\" run=%" PRIu64 " transport=%s",
+             job->message.run, job->run->content.transport);
+}
+
 static void stop(struct ledger *l)
 {
     if (l->stop_until_us) return;
@@ -204,9 +264,14 @@ static void on_note(struct ledger *l, const struct note *note)
         break;
     case NOTE_OUTCOME:
         ledger_arrived(job, note->index);
+        forget_set_aside(l, job, note->index);
+        watch_failing(job, note->index);
         if (!l->gather_from_us) l->gather_from_us = clock_boot_us();
         if (job->n_arrived == job->n_expected && !job->told_sender)
             to_sender(l, NOTE_RELEASE, job, 0);
+        break;
+    case NOTE_SENDER_REFUSED:
+        set_sender_aside(l, job);
         break;
     case NOTE_RETURNED:
         job->with_sender = false;
@@ -360,6 +425,7 @@ void ledger_join(struct ledger *l)
     pthread_join(l->thread, NULL);
     db_close(l->db);
     run_cache_fini(&l->runs);
+    set_aside_fini(&l->set_aside);
     buf_fini(&l->sql);
     free(l->jobs);
     free(l);

@@ -113,6 +113,12 @@ static bool can_use(struct ledger *l, struct job *job)
 {
     const struct settings *settings = l->config.settings;
     const char *transport = job->run->content.transport;
+    int wait_s =
+        set_aside_wait(&l->set_aside, transport, message_from(job->run->mail), clock_boot_us());
+    if (wait_s) { /* PROTOCOL S2 */
+        ledger_over(l, job, NOTE_COPY, wait_s);
+        return false;
+    }
     if (settings_find_transport(settings, transport)) return true;
     log_error("ledger", "msg=\"this worker has no transport '%s'\" run=%" PRIu64, transport,
               job->message.run);

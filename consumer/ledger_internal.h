@@ -8,6 +8,7 @@
 #include "consumer/job.h"
 #include "consumer/ledger.h"
 #include "consumer/run.h"
+#include "consumer/set_aside.h"
 #include "consumer/window.h"
 
 enum {
@@ -29,7 +30,8 @@ struct ledger {
     uint64_t turns; /* given to jobs so far */
     struct buf sql;
     struct window window;
-    bool bare_rows; /* the server refuses our rows: leave their texts out */
+    struct set_aside set_aside; /* senders that relays have refused */
+    bool bare_rows;             /* the server refuses our rows: leave their texts out */
     int64_t lease_us;
     int64_t control_read_us, kept_alive_us;
     int64_t gather_from_us; /* when the first outcome came that waits for others; 0 = long ago */

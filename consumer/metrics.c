@@ -27,6 +27,18 @@ static void put(struct buf *b, const char *name, const char *type, const char *h
                       name, help, name, type, name, value);
 }
 
+static void put_refusals(struct buf *b)
+{
+    static const char *const STAGES[] = {"mail", "rcpt", "data", "dot"};
+    buf_append_text(b,
+                    "# HELP mailflock_refusals_total Replies of relays that refuse, by command.\n"
+                    "# TYPE mailflock_refusals_total counter\n");
+    for (int stage = STAGE_MAIL; stage <= STAGE_DOT; stage++)
+        for (int permanent = 0; permanent < 2; permanent++)
+            buf_append_format(b, "mailflock_refusals_total{stage=\"%s\",class=\"%d\"} %lu\n",
+                              STAGES[stage], 4 + permanent, GET(refusals[stage][permanent]));
+}
+
 static void write_page(struct buf *b)
 {
     buf_append_text(b, "# HELP mailflock_outcomes_total Recipients by recorded outcome.\n"
@@ -34,6 +46,7 @@ static void write_page(struct buf *b)
     for (int s = OUTCOME_SENT; s < OUTCOME_STATUSES; s++)
         buf_append_format(b, "mailflock_outcomes_total{status=\"%s\"} %lu\n",
                           outcome_status_name((enum outcome_status)s), GET(outcomes[s]));
+    put_refusals(b);
     histogram_write(&METRICS.queue_wait, "queue_wait",
                     "From the producer's publishing of a chunk to its claim.", b);
     histogram_write(&METRICS.connect, "connect",
@@ -53,6 +66,8 @@ static void write_page(struct buf *b)
     put(b, "connections_open", "gauge", "Transport connections now.",
         (double)GET(connections_open));
     put(b, "chunks_in_hand", "gauge", "Chunks now.", (double)GET(chunks_in_hand));
+    put(b, "senders_set_aside", "gauge", "Senders that a relay refuses, and whose runs wait.",
+        (double)GET(senders_set_aside));
     put(b, "window_positions", "gauge", "Most positions a crash could leave unknown.",
         (double)GET(window));
     put(b, "broker_connected", "gauge", "1 while connected to RabbitMQ.",

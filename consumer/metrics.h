@@ -14,7 +14,8 @@ struct metrics {
     atomic_ulong outcomes[OUTCOME_STATUSES]; /* as they came, by status */
     atomic_ulong chunks_claimed, chunks_ended, leases_lost;
     atomic_ulong connections_opened, connections_failed;
-    atomic_long connections_open, chunks_in_hand, window;
+    atomic_ulong refusals[STAGE_DOT + 1][2]; /* by stage; 4yz and 5yz */
+    atomic_long connections_open, chunks_in_hand, window, senders_set_aside;
     struct histogram queue_wait, connect, dialogue, commit;
     atomic_bool broker_connected, database_connected, stopping;
 };

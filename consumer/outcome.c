@@ -38,10 +38,25 @@ static void set_from_reply(struct outcome *out, enum outcome_status status, cons
     log_text(out->detail, sizeof out->detail, r->text, r->text_len);
 }
 
-/* PROTOCOL S2: at MAIL FROM these speak of this message, not of the transport. */
+/* PROTOCOL S2: at MAIL FROM these speak of this message. */
 static bool about_this_message(const struct reply *r)
 {
     return r->code == 552 || strcmp(r->enhanced, "5.3.4") == 0 || strcmp(r->enhanced, "5.6.7") == 0;
+}
+
+static bool begins_with(const char *enhanced, const char *start)
+{
+    return strncmp(enhanced, start, strlen(start)) == 0;
+}
+
+/* PROTOCOL S2: the server is in trouble: its system, the network, its policy for clients (RFC 3463
+ * 3.4, 3.5, 3.8). Without an enhanced code RFC 5321 4.2.3 says it: 451, 452, and 454 of RFC 4954.
+ */
+static bool about_the_server(const struct reply *r)
+{
+    if (!*r->enhanced) return r->code == 451 || r->code == 452 || r->code == 454;
+    return begins_with(r->enhanced, "4.3.") || begins_with(r->enhanced, "4.4.") ||
+           begins_with(r->enhanced, "4.7.");
 }
 
 /* RFC 3463 3.2: 5.1.x is the address; 5.1.7 and 5.1.8 are the sender's. */
@@ -51,16 +66,27 @@ static bool address_is_dead(const struct reply *r)
            strcmp(r->enhanced, "5.1.8") != 0;
 }
 
+/* PROTOCOL S2: the server has not heard of the recipient yet. */
+static enum outcome_verdict judge_mail_refusal(const struct reply *r, struct outcome *out)
+{
+    if (r->code == 421) return VERDICT_CONNECTION;
+    if (r->code < 500 && about_the_server(r)) return VERDICT_TRANSPORT;
+    bool message = r->code >= 500 && about_this_message(r);
+    set_from_reply(out, message ? OUTCOME_FAILED : OUTCOME_NONE, r);
+    if (r->code < 500) out->retry_after_s = retry_after_parse(r->text, r->text_len);
+    return message ? VERDICT_RECIPIENT : VERDICT_SENDER;
+}
+
 static enum outcome_verdict judge_refusal(enum outcome_stage stage, const struct reply *r,
                                           struct outcome *out)
 {
+    if (stage == STAGE_MAIL) return judge_mail_refusal(r, out);
     if (r->code < 500) {
         if (r->code == 421 && stage != STAGE_DOT) return VERDICT_CONNECTION;
         set_from_reply(out, OUTCOME_DEFERRED, r);
         out->retry_after_s = retry_after_parse(r->text, r->text_len);
         return VERDICT_RECIPIENT;
     }
-    if (stage == STAGE_MAIL && !about_this_message(r)) return VERDICT_TRANSPORT;
     set_from_reply(out, OUTCOME_FAILED, r);
     out->suppress = stage == STAGE_RCPT && address_is_dead(r);
     return VERDICT_RECIPIENT;

@@ -44,7 +44,8 @@ enum outcome_verdict {
     VERDICT_OK,         /* go on; at STAGE_DOT: out is sent */
     VERDICT_RECIPIENT,  /* out says what became of this recipient */
     VERDICT_CONNECTION, /* close it; the recipient is taken up again, no attempt used */
-    VERDICT_TRANSPORT,  /* the transport is wrong, not the recipient: mark it down */
+    VERDICT_SENDER,     /* the server refuses the envelope sender; out has the reply, no status */
+    VERDICT_TRANSPORT,  /* the server is in trouble, or wrong for us: wait, then connect anew */
 };
 
 /* A server's reply, borrowed. text is the last line behind code and enhanced code. */

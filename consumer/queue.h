@@ -22,8 +22,10 @@ enum note_kind {
                    * the way until value (CLOCK_BOOTTIME, us), then NOTE_RETURNED; again: until the
                    * earlier of the two */
     /* sender -> ledger */
-    NOTE_OUTCOME,  /* index has its outcome */
-    NOTE_RETURNED, /* the sender has forgotten this job */
+    NOTE_OUTCOME,        /* index has its outcome */
+    NOTE_RETURNED,       /* the sender has forgotten this job */
+    NOTE_SENDER_REFUSED, /* the server refuses the job's envelope sender (job->refusal): no more
+                          * mails of jobs with this transport and sender are taken; release them */
     /* ledger -> broker */
     NOTE_ACK,   /* ack and free */
     NOTE_COPY,  /* a confirmed copy into the delay queue of value seconds, then ack and free */

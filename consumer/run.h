@@ -10,6 +10,7 @@
 #include "common/db.h"
 #include "common/err.h"
 #include "common/mime.h"
+#include "consumer/failing.h"
 
 struct run {
     uint64_t id;
@@ -17,7 +18,8 @@ struct run {
     struct content content;
     struct message *mail;
     const char *domain; /* of message ids; in mail */
-    int refs;           /* atomic by __atomic builtins: jobs are freed by the broker thread */
+    struct failing failing;
+    int refs; /* atomic by __atomic builtins: jobs are freed by the broker thread */
 };
 
 /* run_load: reads and compiles run id. ERR_INPUT where there is no such run or its content is no

@@ -36,6 +36,7 @@ struct task {
     uint32_t started;           /* the committed watermark */
     int64_t hand_over_until_us; /* CLOCK_BOOTTIME: our own idea of the lease's end */
     bool ending;                /* nothing more is handed over */
+    bool refused;               /* the server refuses its sender: the ledger is about to end it */
     int64_t end_by_us;          /* CLOCK_BOOTTIME: replies are awaited until then */
 };
 
@@ -126,7 +127,7 @@ static bool build(struct task *task, uint32_t index, struct buf *body)
 
 static bool next_index(struct task *task, uint32_t *index)
 {
-    if (task->ending) return false;
+    if (task->ending || task->refused) return false;
     if (task->n_back)
         *index = task->back[--task->n_back];
     else if (task->next_work < task->job->n_work)
@@ -161,7 +162,7 @@ uint32_t sender_available(const struct transport *t, uint32_t limit)
 {
     uint32_t n = 0;
     for (const struct task *task = t->sender->tasks; task && n < limit; task = task->next)
-        if (task->transport == t && !task->ending)
+        if (task->transport == t && !task->ending && !task->refused)
             n += task->n_back + task->job->n_work - task->next_work;
     return n < limit ? n : limit;
 }
@@ -197,6 +198,23 @@ void sender_put_back(const struct mail *mail, bool lost)
         task->back[task->n_back++] = mail->index;
         task->transport->wake_due = true;
     }
+}
+
+static bool same_sender(const struct task *a, const struct task *b)
+{
+    return a->transport == b->transport &&
+           strcmp(message_from(a->job->run->mail), message_from(b->job->run->mail)) == 0;
+}
+
+void sender_refused(const struct mail *mail, const struct outcome *refusal)
+{
+    struct sender *s = mail->task->transport->sender;
+    if (mail->task->refused || mail->task->ending) return;
+    for (struct task *task = s->tasks; task; task = task->next)
+        if (same_sender(task, mail->task)) task->refused = true;
+    mail->task->job->refusal = *refusal;
+    queue_push(s->config.to_ledger,
+               (struct note){.kind = NOTE_SENDER_REFUSED, .job = mail->task->job});
 }
 
 static struct transport *transport_of(struct sender *s, const char *name)

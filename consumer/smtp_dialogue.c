@@ -2,6 +2,8 @@
  * kept in the ring of expectations. */
 #include "consumer/smtp_dialogue.h"
 
+#include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -40,8 +42,15 @@ bool smtp_dialogue_unsent(const struct smtp_dialogue *d, const char **bytes, siz
     return true;
 }
 
+/* Bytes to be written. */
+static size_t unsent(const struct smtp_dialogue *d)
+{
+    return d->out.text.len + (d->out.files ? d->out.files_len : 0) - d->out.written;
+}
+
 void smtp_dialogue_sent(struct smtp_dialogue *d, size_t len)
 {
+    d->sent += len;
     d->out.written += len;
     if (d->out.files && d->out.written == d->out.files_at + d->out.files_len) {
         d->out.written -= d->out.files_len;
@@ -53,8 +62,9 @@ void smtp_dialogue_sent(struct smtp_dialogue *d, size_t len)
 void smtp_dialogue_open(struct smtp_dialogue *d, struct smtp_offers offers, int limit)
 {
     d->offers = offers;
-    d->no_more = d->useful = false;
+    d->no_more = d->useful = d->welcome = false;
     d->taken = 0;
+    d->sent = 0;
     d->limit = limit;
     d->expect_at = d->expect_count = 0;
     reset_out(d);
@@ -67,18 +77,36 @@ static void say(struct smtp_dialogue *d, const char *before, const char *path, c
     buf_append_text(&d->out.text, after);
 }
 
+/* The reply to what was appended last. */
 static void expect(struct smtp_dialogue *d, enum smtp_expect what, const struct smtp_flight *f)
 {
     if (d->expect_count == SMTP_EXPECT_MAX) abort();
     int at = (d->expect_at + d->expect_count++) % SMTP_EXPECT_MAX;
-    d->expect[at].what = (uint8_t)what;
-    d->expect[at].flight = (uint8_t)(f ? f - d->flights : 0);
+    d->expect[at] = (struct smtp_expected){
+        .what = (uint8_t)what,
+        .flight = (uint8_t)(f ? f - d->flights : 0),
+        .end = d->sent + unsent(d),
+    };
+}
+
+/* RFC 1870: octets of the message without the final dot. Dots that transparency doubles count too,
+ * a few more than there are. */
+static size_t message_size(const struct smtp_flight *f)
+{
+    size_t files = 0;
+    sender_files(&f->mail, &files);
+    return f->body.len + files;
 }
 
 static void say_mail(struct smtp_dialogue *d, struct smtp_flight *f)
 {
     /* Bodies are ASCII, whatever the headers are: BODY=8BITMIME would promise what is not there. */
-    say(d, "MAIL FROM:<", sender_from(&f->mail), f->mail.utf8 ? "> SMTPUTF8\r\n" : ">\r\n");
+    say(d, "MAIL FROM:<", sender_from(&f->mail), ">");
+    if (d->offers.size) {
+        buf_append_text(&d->out.text, " SIZE=");
+        buf_append_u64(&d->out.text, message_size(f));
+    }
+    buf_append_text(&d->out.text, f->mail.utf8 ? " SMTPUTF8\r\n" : "\r\n");
     expect(d, EXPECT_MAIL, f);
 }
 
@@ -112,14 +140,29 @@ static bool may_announce(const struct smtp_dialogue *d)
     return what == EXPECT_DOT || what == EXPECT_RSET;
 }
 
+/* Whether this server can have the mail; else reason says why not. */
+static bool can_take(const struct smtp_dialogue *d, const struct smtp_flight *f, char reason[120])
+{
+    size_t size = d->offers.size_max ? message_size(f) : 0;
+    if (f->mail.utf8 && !d->offers.smtputf8)
+        snprintf(reason, 120,
+                 "an address beyond ASCII needs SMTPUTF8, which the server does not offer");
+    else if (size > d->offers.size_max)
+        snprintf(reason, 120, "the mail has %zu bytes, the server takes %" PRIu64 " (SIZE)", size,
+                 d->offers.size_max);
+    else
+        return true;
+    return false;
+}
+
 /* Takes the next mail that this server can have; the others fail here, unseen by the server. */
 static bool take(struct smtp_dialogue *d, struct smtp_flight *f)
 {
+    char reason[120];
     while (sender_take(d->transport, &f->mail, &f->body)) {
         struct outcome o = {0};
-        if (!f->mail.utf8 || d->offers.smtputf8) return true;
-        outcome_set(&o, OUTCOME_FAILED,
-                    "an address beyond ASCII needs SMTPUTF8, which the server does not offer");
+        if (can_take(d, f, reason)) return true;
+        outcome_set(&o, OUTCOME_FAILED, reason);
         sender_done(&f->mail, &o);
     }
     return false;
@@ -130,7 +173,7 @@ static void announce(struct smtp_dialogue *d)
     struct smtp_flight *f = &d->flights[d->flights[0].used ? 1 : 0];
     if (!may_announce(d) || !take(d, f)) return;
     f->used = true;
-    f->mail_ok = f->refused = f->waiting = f->handed_over = false;
+    f->mail_ok = f->refused = f->set_aside = f->waiting = f->handed_over = false;
     d->taken++;
     say_mail(d, f);
     if (!d->offers.pipelining) return;
@@ -144,7 +187,7 @@ static void add_files(struct smtp_dialogue *d, struct smtp_flight *f)
     size_t len;
     const char *files = sender_files(&f->mail, &len);
     if (!len) return;
-    if (d->out.files) abort(); /* on_dot ended a connection whose files were not all written */
+    if (d->out.files) abort(); /* a verdict before the files are written ends the connection (S5) */
     d->out.files = files;
     d->out.files_at = d->out.text.len;
     d->out.files_len = len;
@@ -159,6 +202,7 @@ static void hand_over(struct smtp_dialogue *d, struct smtp_flight *f)
     buf_append(&d->out.text, f->body.data, f->body.len);
     add_files(d, f);
     buf_append_text(&d->out.text, ".\r\n");
+    f->dot_end = d->sent + unsent(d);
     expect(d, EXPECT_DOT, f);
 }
 
@@ -174,7 +218,12 @@ static void end_refused(struct smtp_dialogue *d, struct smtp_flight *f, bool res
 {
     f->used = false;
     d->useful = true;
-    sender_done(&f->mail, &f->refusal);
+    if (f->set_aside) {
+        sender_refused(&f->mail, &f->refusal);
+        sender_put_back(&f->mail, false);
+    } else {
+        sender_done(&f->mail, &f->refusal);
+    }
     if (reset) say_rset(d);
 }
 
@@ -183,6 +232,7 @@ static enum smtp_trouble refuse(struct smtp_flight *f, enum outcome_verdict verd
     if (verdict == VERDICT_CONNECTION) return SMTP_LOST;
     if (verdict == VERDICT_TRANSPORT) return SMTP_TRANSPORT;
     f->refused = true;
+    f->set_aside = verdict == VERDICT_SENDER;
     return SMTP_FINE;
 }
 
@@ -191,9 +241,12 @@ static enum smtp_trouble on_mail(struct smtp_dialogue *d, struct smtp_flight *f,
 {
     enum outcome_verdict verdict = outcome_judge(STAGE_MAIL, reply, &f->refusal);
     f->mail_ok = verdict == VERDICT_OK;
-    if (!f->mail_ok) {
+    if (f->mail_ok) {
+        d->welcome = true;
+    } else {
         enum smtp_trouble trouble = refuse(f, verdict);
         if (trouble) return trouble;
+        if (f->set_aside) d->useful = true; /* it may close now: no fault of the transport */
     }
     if (d->offers.pipelining) return SMTP_FINE;
     if (f->mail_ok)
@@ -219,6 +272,14 @@ static enum smtp_trouble on_rcpt(struct smtp_dialogue *d, struct smtp_flight *f,
     return SMTP_FINE;
 }
 
+/* PROTOCOL S5: a server that has refused the envelope answers DATA with a refusal or 354. Any other
+ * reply belongs to another command, and so did the refusal: nothing of it is believed. */
+static enum smtp_trouble distrust(struct smtp_flight *f)
+{
+    f->refused = f->set_aside = false;
+    return SMTP_LOST;
+}
+
 static enum smtp_trouble on_data(struct smtp_dialogue *d, struct smtp_flight *f,
                                  const struct reply *reply)
 {
@@ -227,6 +288,7 @@ static enum smtp_trouble on_data(struct smtp_dialogue *d, struct smtp_flight *f,
         expect(d, EXPECT_LONE_DOT, f);
         return SMTP_FINE;
     }
+    if (f->refused && (reply->code < 400 || reply->code > 599)) return distrust(f);
     if (!f->refused) {
         enum outcome_verdict verdict = outcome_judge(STAGE_DATA, reply, &f->refusal);
         if (verdict == VERDICT_OK) {
@@ -248,19 +310,38 @@ static enum smtp_trouble on_dot(struct smtp_dialogue *d, struct smtp_flight *f,
     f->used = false;
     d->useful = true;
     sender_done(&f->mail, &o);
-    /* A verdict before the mail's files are written: they are no longer there to be written. */
-    bool out_of_step = o.status == OUTCOME_UNKNOWN || d->out.files;
-    return reply->code == 421 || out_of_step ? SMTP_LOST : SMTP_FINE;
+    return reply->code == 421 || o.status == OUTCOME_UNKNOWN ? SMTP_LOST : SMTP_FINE;
+}
+
+/* PROTOCOL S5: the reply came before the command it should answer was written. The connection is
+ * out of step and ends. Where content was on its way, its final dot has not left: nobody has
+ * accepted it. A refusal is believed, it is of this content; anything else is put back. */
+static enum smtp_trouble on_early(struct smtp_dialogue *d, enum smtp_expect what,
+                                  struct smtp_flight *f, const struct reply *reply)
+{
+    struct outcome o = {0};
+    if (what != EXPECT_DOT) return SMTP_LOST;
+    f->used = false;
+    if (reply->code >= 400 && reply->code < 600 && reply->code != 421) {
+        outcome_judge(STAGE_DOT, reply, &o);
+        d->useful = true;
+        sender_done(&f->mail, &o);
+    } else {
+        sender_put_back(&f->mail, reply->code != 421);
+    }
+    return SMTP_LOST;
 }
 
 enum smtp_trouble smtp_dialogue_reply(struct smtp_dialogue *d, const struct reply *reply)
 {
     if (d->expect_count == 0) return SMTP_LOST; /* unasked: 421, or out of step */
-    struct smtp_flight *f = &d->flights[d->expect[d->expect_at].flight];
-    enum smtp_expect what = (enum smtp_expect)d->expect[d->expect_at].what;
+    struct smtp_expected expected = d->expect[d->expect_at];
+    struct smtp_flight *f = &d->flights[expected.flight];
+    enum smtp_expect what = (enum smtp_expect)expected.what;
     enum smtp_trouble trouble = SMTP_FINE;
     d->expect_at = (d->expect_at + 1) % SMTP_EXPECT_MAX;
     d->expect_count--;
+    if (expected.end > d->sent) return on_early(d, what, f, reply);
     switch (what) {
     case EXPECT_MAIL:
         trouble = on_mail(d, f, reply);
@@ -299,26 +380,33 @@ static bool handed_over(const struct smtp_flight *f)
     return f->used && f->handed_over;
 }
 
+/* What becomes of a mail whose connection is gone. */
+static void end_lost(struct smtp_dialogue *d, struct smtp_flight *f, enum outcome_status unanswered,
+                     bool lost, const char *reason)
+{
+    struct outcome o = {0};
+    f->used = false;
+    if (f->refused && !f->set_aside) {
+        sender_done(&f->mail, &f->refusal);
+    } else if (f->handed_over && f->dot_end <= d->sent) { /* PROTOCOL S4: ambiguous, it alone */
+        outcome_set(&o, unanswered, reason);
+        sender_done(&f->mail, &o);
+    } else {
+        if (f->set_aside) sender_refused(&f->mail, &f->refusal);
+        sender_put_back(&f->mail, lost && !f->waiting && !f->set_aside);
+    }
+}
+
 void smtp_dialogue_close(struct smtp_dialogue *d, enum outcome_status unanswered, bool lost,
                          const char *reason)
 {
     /* PROTOCOL S3: an envelope behind a final dot has no part in the loss, nor has a mail that
      * waited for our own leave. */
-    if (handed_over(&d->flights[0]) || handed_over(&d->flights[1])) lost = false;
-    for (int i = 0; i < 2; i++) {
-        struct smtp_flight *f = &d->flights[i];
-        if (!f->used) continue;
-        f->used = false;
-        struct outcome o = {0};
-        if (f->refused) {
-            sender_done(&f->mail, &f->refusal);
-        } else if (f->handed_over) { /* PROTOCOL S4: ambiguous, for this recipient alone */
-            outcome_set(&o, unanswered, reason);
-            sender_done(&f->mail, &o);
-        } else {
-            sender_put_back(&f->mail, lost && !f->waiting);
-        }
-    }
+    struct smtp_flight *f = d->flights;
+    bool content = handed_over(&f[0]) || handed_over(&f[1]);
+    for (int i = 0; i < 2; i++)
+        if (f[i].used)
+            end_lost(d, &f[i], unanswered, lost && (!content || f[i].handed_over), reason);
     d->expect_count = 0;
     reset_out(d);
 }

@@ -9,6 +9,7 @@
 
 #include "common/buf.h"
 #include "consumer/outcome.h"
+#include "consumer/smtp_offers.h"
 #include "consumer/transport.h"
 
 /* What the next reply answers. */
@@ -27,18 +28,14 @@ enum { SMTP_EXPECT_MAX = 8 };
 struct smtp_flight {
     bool used;
     bool mail_ok;     /* MAIL was accepted: the server has a transaction open */
-    bool refused;     /* refusal says what became of it; the rest of its replies is ignored */
+    bool refused;     /* the rest of its replies is ignored; refusal says what became of it */
+    bool set_aside;   /* it is the sender that was refused: the mail is put back, refusal unused */
     bool waiting;     /* 354 is there, handing over is not allowed yet */
     bool handed_over; /* the final dot was offered to the socket */
+    uint64_t dot_end; /* where the final dot ends, in bytes of this connection */
     struct mail mail;
     struct outcome refusal;
     struct buf body; /* the built message, without its files and the final dot */
-};
-
-/* What the server's last EHLO offered. */
-struct smtp_offers {
-    bool pipelining; /* RFC 2920 */
-    bool smtputf8;   /* RFC 6531 */
 };
 
 struct smtp_dialogue {
@@ -46,13 +43,16 @@ struct smtp_dialogue {
     struct smtp_offers offers;
     bool no_more;                  /* the connection takes no further mails */
     bool useful;                   /* the server has answered for a mail on this connection */
+    bool welcome;                  /* the server has accepted a MAIL on this connection */
     int taken, limit;              /* mails of this connection; limit 0 = none */
     struct smtp_flight flights[2]; /* one whose content is on its way, one announced behind it */
-    struct {
+    struct smtp_expected {
         uint8_t what, flight;
+        uint64_t end;          /* where its command ends, in bytes of this connection */
     } expect[SMTP_EXPECT_MAX]; /* ring */
     int expect_at, expect_count;
-    struct { /* to be written */
+    uint64_t sent; /* bytes of this connection that the socket has taken */
+    struct {       /* to be written */
         struct buf text;
         const char *files; /* belong into text at files_at, borrowed from a mail; NULL: no more */
         size_t files_at, files_len;
@@ -63,7 +63,7 @@ struct smtp_dialogue {
 enum smtp_trouble {
     SMTP_FINE,
     SMTP_LOST,      /* close the connection */
-    SMTP_TRANSPORT, /* close it; the transport itself is refused */
+    SMTP_TRANSPORT, /* close it; the server is in trouble, or refuses the transport itself */
 };
 
 void smtp_dialogue_init(struct smtp_dialogue *d, struct transport *t);
@@ -76,7 +76,8 @@ void smtp_dialogue_open(struct smtp_dialogue *d, struct smtp_offers offers, int 
  * that waited. Call after open, after wake, and after a drop. */
 void smtp_dialogue_go(struct smtp_dialogue *d);
 
-/* smtp_dialogue_reply: one reply. Trouble ends the connection: then call smtp_dialogue_close. */
+/* smtp_dialogue_reply: one reply. Trouble ends the connection: then call smtp_dialogue_close. A
+ * reply to a command that is not completely written is out of step (PROTOCOL S5). */
 enum smtp_trouble smtp_dialogue_reply(struct smtp_dialogue *d, const struct reply *reply);
 
 /* smtp_dialogue_unsent: what is to be written next, *len bytes, borrowed until the next call of
@@ -87,8 +88,9 @@ void smtp_dialogue_sent(struct smtp_dialogue *d, size_t len);
 /* smtp_dialogue_quit: says QUIT, when nothing is expected any more. */
 void smtp_dialogue_quit(struct smtp_dialogue *d);
 
-/* smtp_dialogue_close: the connection is gone: what was handed over and not answered ends with that
- * status and reason, the rest is put back; lost tells whether that counts as a loss (S3). */
+/* smtp_dialogue_close: the connection is gone: a mail whose final dot was written and not answered
+ * ends with that status and reason, the rest is put back; lost tells whether that counts as a loss
+ * (S3). */
 void smtp_dialogue_close(struct smtp_dialogue *d, enum outcome_status unanswered, bool lost,
                          const char *reason);
 

@@ -84,6 +84,11 @@ bool sender_gave_up(const struct mail *mail);
 void sender_done(const struct mail *mail, const struct outcome *outcome);
 void sender_put_back(const struct mail *mail, bool lost);
 
+/* sender_refused: the server refuses mail of this mail's envelope sender (PROTOCOL S2): no more
+ * mails of it are offered to this transport until the ledger says so. The mail itself is put back
+ * by the caller. refusal: code, enhanced code and detail of the reply. */
+void sender_refused(const struct mail *mail, const struct outcome *refusal);
+
 /* sender_watch: adds, changes or (events 0) removes fd in the epoll. */
 void sender_watch(struct sender *s, int fd, uint32_t events, struct watch *watch);
 

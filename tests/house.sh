@@ -128,8 +128,8 @@ except common/html_text.c
 report "only common/html_text.c includes libxml2" \
     includes '([^>"]*/)?libxml/[^>"]*' "${files[@]}"
 sources "${parts[@]}"
-except common/http_client.c 'consumer/curl*' 'consumer/transport*' consumer/main.c
-report "only common/http_client.c, consumer/curl*, transport* and main.c include curl.h" \
+except common/http_client.c 'consumer/curl*' 'consumer/transport*' consumer/smtp_conn.h consumer/main.c
+report "only common/http_client.c, consumer/curl*, transport*, smtp_conn.h and main.c include curl.h" \
     includes '([^>"]*/)?curl\.h' "${files[@]}"
 sources "${parts[@]}"
 except '*/json*' '*/chunk*'

@@ -57,6 +57,10 @@ class Step:
         self.next = None
 
 
+def _value(text):
+    return text == "true" if text in ("true", "false") else int(text) if text.isdigit() else text
+
+
 class Dialogue:
     """A parsed file."""
 
@@ -78,14 +82,14 @@ class Dialogue:
             self.recipients.append(Recipient(rest.split()))
         elif word == "transport":
             key, value = rest.split()
-            self.transport[key] = int(value) if value.isdigit() else value
+            self.transport[key] = _value(value)
         elif word == "campaign":
             path, value = rest.split()
             into = self.campaign
             *groups, key = path.split(".")
             for group in groups:
                 into = into.setdefault(group, {})
-            into[key] = int(value) if value.isdigit() else value
+            into[key] = _value(value)
         elif line == "connection":
             self.connections.append([])
         elif word in ("S:", "C:") or word in self.STEPS:

@@ -145,7 +145,7 @@ class MendedTest(unittest.TestCase):
     def test_greetings_and_senders_refused(self):
         rows = (({"greeting": "421 4.3.2 not now"}, "cannot connect.*421"),
                 ({"greeting": "554 5.3.2 no service"}, "cannot connect.*554"),
-                ({"mail_refuse": "550 5.7.1 who are you"}, "sender refused.*who are you"),
+                ({"mail_refuse": "451 4.3.0 who are you"}, "refuses mail for now.*who are you"),
                 ({"mail_refuse": "421 4.3.2 not now"}, "closes the connection.*not now"))
         for options, log in rows:
             with self.subTest(options), Stage(recipients=50) as stage:

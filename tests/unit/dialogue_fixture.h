@@ -21,7 +21,7 @@
 enum { FAKE_MAILS = 4000 };
 
 struct task {
-    bool ending;
+    bool ending, refused;
     uint32_t started; /* the watermark */
 };
 
@@ -34,14 +34,18 @@ static struct {
         int task;
         bool held, utf8;
         int done, put_back, losses;
+        int sender_refused;
         struct outcome outcome;
     } mails[FAKE_MAILS];
 } fake;
+
+static inline void forget_spoken(void);
 
 /* n mails of task 0, all below the watermark. */
 static inline void fake_mails(uint32_t n)
 {
     memset(&fake, 0, sizeof fake);
+    forget_spoken();
     fake.n_mails = n;
     fake.tasks[0].started = fake.tasks[1].started = FAKE_MAILS;
 }
@@ -50,6 +54,7 @@ bool sender_take(struct transport *t, struct mail *mail, struct buf *body)
 {
     (void)t;
     while (fake.next < fake.n_mails && fake.tasks[fake.mails[fake.next].task].ending) fake.next++;
+    if (fake.tasks[0].refused) return false;
     bool again = fake.n_back > 0;
     if (!again && fake.next == fake.n_mails) return false;
     mail->index = again ? fake.back[--fake.n_back] : fake.next++;
@@ -114,8 +119,48 @@ void sender_put_back(const struct mail *mail, bool lost)
     if (!mail->task->ending) fake.back[fake.n_back++] = mail->index;
 }
 
-/* Gives the dialogue one reply line, read as the transport reads it. */
-static inline enum smtp_trouble hear(struct smtp_dialogue *d, const char *line)
+void sender_refused(const struct mail *mail, const struct outcome *refusal)
+{
+    assert_true(fake.mails[mail->index].held);
+    assert_int_equal(refusal->status, OUTCOME_NONE);
+    mail->task->refused = true;
+    fake.mails[mail->index].sender_refused++;
+    fake.mails[mail->index].outcome = *refusal;
+}
+
+static inline size_t unsaid(const struct smtp_dialogue *d)
+{
+    return d->out.text.len + (d->out.files ? d->out.files_len : 0) - d->out.written;
+}
+
+/* What the socket has taken since said() was last called. */
+static struct {
+    char text[8192];
+    size_t len;
+} spoken;
+
+static inline void forget_spoken(void)
+{
+    spoken.len = 0;
+}
+
+/* The socket takes up to limit bytes of what the dialogue has to say. */
+static inline void write_some(struct smtp_dialogue *d, size_t limit)
+{
+    const char *bytes;
+    size_t len;
+    while (limit && smtp_dialogue_unsent(d, &bytes, &len)) {
+        if (len > limit) len = limit;
+        assert_true(spoken.len + len < sizeof spoken.text);
+        memcpy(spoken.text + spoken.len, bytes, len);
+        spoken.len += len;
+        limit -= len;
+        smtp_dialogue_sent(d, len);
+    }
+}
+
+/* Gives the dialogue one reply line, read as the transport reads it: whatever it has to say. */
+static inline enum smtp_trouble hear_early(struct smtp_dialogue *d, const char *line)
 {
     static struct smtp_input in;
     struct reply r;
@@ -127,27 +172,22 @@ static inline enum smtp_trouble hear(struct smtp_dialogue *d, const char *line)
     return smtp_dialogue_reply(d, &r);
 }
 
-static inline size_t unsaid(const struct smtp_dialogue *d)
+/* A reply after all that it may answer was written. */
+static inline enum smtp_trouble hear(struct smtp_dialogue *d, const char *line)
 {
-    return d->out.text.len + (d->out.files ? d->out.files_len : 0) - d->out.written;
+    write_some(d, SIZE_MAX);
+    return hear_early(d, line);
 }
 
-/* What the dialogue has to say, up to limit bytes; taken away as if written. Borrowed until the
- * next call. */
+/* What was written since the last call, and up to limit bytes more. Borrowed until the next call.
+ */
 static inline const char *said_some(struct smtp_dialogue *d, size_t limit)
 {
-    static char text[4096];
-    const char *bytes;
-    size_t at = 0, len;
-    while (limit && smtp_dialogue_unsent(d, &bytes, &len)) {
-        if (len > limit) len = limit;
-        assert_true(at + len < sizeof text);
-        memcpy(text + at, bytes, len);
-        at += len;
-        limit -= len;
-        smtp_dialogue_sent(d, len);
-    }
-    text[at] = '\0';
+    static char text[sizeof spoken.text];
+    write_some(d, limit);
+    memcpy(text, spoken.text, spoken.len);
+    text[spoken.len] = '\0';
+    spoken.len = 0;
     return text;
 }
 

@@ -13,7 +13,7 @@
 #include "consumer/outcome.h"
 
 /* One letter for a verdict, and for VERDICT_RECIPIENT the status: failed, deferred, unknown; a
- * capital F suppresses the address too. ok, connection, transport. */
+ * capital F suppresses the address too. ok, connection, sender, transport. */
 static char judge(enum outcome_stage stage, int code, const char *enhanced, struct outcome *o)
 {
     struct reply r = {.code = code, .text = "some text", .text_len = 9};
@@ -25,6 +25,8 @@ static char judge(enum outcome_stage stage, int code, const char *enhanced, stru
         return 'o';
     case VERDICT_CONNECTION:
         return 'c';
+    case VERDICT_SENDER:
+        return 's';
     case VERDICT_TRANSPORT:
         return 't';
     case VERDICT_RECIPIENT:
@@ -44,34 +46,70 @@ static void replies_are_judged_by_stage_code_and_enhanced_code(void **state)
         const char *enhanced;
         const char *want; /* at MAIL, RCPT, DATA and the final dot */
     } rows[] = {
-        {200, "", "ooco"},       {250, "", "ooco"},
-        {250, "2.1.5", "ooco"},  {251, "", "ooco"},
-        {252, "", "ooco"},       {299, "", "ooco"},
-        {220, "", "ooco"},       {300, "", "cccu"},
-        {334, "", "cccu"},       {354, "", "ccou"},
-        {399, "", "cccu"},       {400, "", "dddd"},
-        {421, "", "cccd"},       {421, "4.3.2", "cccd"},
-        {450, "", "dddd"},       {450, "4.1.1", "dddd"},
-        {451, "4.3.0", "dddd"},  {452, "4.2.2", "dddd"},
-        {452, "5.3.4", "dddd"}, /* the code counts */
-        {454, "4.7.0", "dddd"},  {499, "", "dddd"},
-        {500, "", "tfff"},       {501, "5.1.3", "tFff"},
-        {501, "5.1.7", "tfff"},  {503, "5.5.1", "tfff"},
-        {521, "", "tfff"},       {530, "5.7.0", "tfff"},
-        {535, "5.7.8", "tfff"},  {550, "", "tfff"},
-        {550, "5.0.0", "tfff"},  {550, "5.1.0", "tFff"},
-        {550, "5.1.1", "tFff"},  {550, "5.1.2", "tFff"},
-        {550, "5.1.6", "tFff"},  {550, "5.1.7", "tfff"}, /* the sender's address */
-        {550, "5.1.8", "tfff"},  {550, "5.1.10", "tFff"},
-        {550, "5.1.70", "tFff"}, /* is not 5.1.7 */
-        {550, "5.10.1", "tfff"}, {550, "5.2.1", "tfff"},
-        {550, "5.7.1", "tfff"},  {551, "5.1.6", "tFff"},
-        {552, "", "ffff"}, /* S2: the message, not the transport */
-        {552, "5.2.2", "ffff"},  {552, "5.3.4", "ffff"},
-        {553, "5.1.3", "tFff"},  {554, "5.3.4", "ffff"},
-        {550, "5.6.7", "ffff"},  {554, "5.6.70", "tfff"},
-        {554, "5.7.1", "tfff"},  {555, "5.5.4", "tfff"},
-        {556, "5.1.10", "tFff"}, {599, "", "tfff"},
+        {200, "", "ooco"},
+        {250, "", "ooco"},
+        {250, "2.1.5", "ooco"},
+        {251, "", "ooco"},
+        {252, "", "ooco"},
+        {299, "", "ooco"},
+        {220, "", "ooco"},
+        {300, "", "cccu"},
+        {334, "", "cccu"},
+        {354, "", "ccou"},
+        {399, "", "cccu"},
+        {400, "", "sddd"}, /* MAIL never speaks of a recipient: no attempt is used */
+        {421, "", "cccd"},
+        {421, "4.3.2", "cccd"},
+        {450, "", "sddd"},
+        {450, "4.1.1", "sddd"},
+        {450, "4.1.8", "sddd"},
+        {451, "", "tddd"}, /* RFC 5321 4.2.3: the server's */
+        {451, "4.3.0", "tddd"},
+        {451, "4.1.8", "sddd"},
+        {451, "4.4.3", "tddd"},
+        {450, "4.7.1", "tddd"},
+        {452, "", "tddd"},
+        {452, "4.3.1", "tddd"},
+        {452, "4.2.2", "sddd"},
+        {452, "4.30.1", "sddd"}, /* is not 4.3 */
+        {452, "5.3.4", "sddd"},  /* the code counts */
+        {454, "", "tddd"},
+        {454, "4.7.0", "tddd"},
+        {499, "", "sddd"},
+        {500, "", "sfff"},
+        {501, "5.1.3", "sFff"},
+        {501, "5.1.7", "sfff"},
+        {503, "5.5.1", "sfff"},
+        {521, "", "sfff"},
+        {530, "5.7.0", "sfff"},
+        {535, "5.7.8", "sfff"},
+        {550, "", "sfff"},
+        {550, "5.0.0", "sfff"},
+        {550, "5.1.0", "sFff"},
+        {550, "5.1.1", "sFff"},
+        {550, "5.1.2", "sFff"},
+        {550, "5.1.6", "sFff"},
+        {550, "5.1.7", "sfff"}, /* the sender's address */
+        {550, "5.1.8", "sfff"},
+        {550, "5.1.10", "sFff"},
+        {550, "5.1.70", "sFff"}, /* is not 5.1.7 */
+        {550, "5.10.1", "sfff"},
+        {550, "5.2.1", "sfff"},
+        {550, "5.3.0", "sfff"},
+        {550, "5.7.1", "sfff"},
+        {551, "5.1.6", "sFff"},
+        {552, "", "ffff"}, /* S2: the message */
+        {552, "5.2.2", "ffff"},
+        {552, "5.3.4", "ffff"},
+        {553, "5.1.3", "sFff"},
+        {553, "5.7.1", "sfff"},
+        {554, "5.3.4", "ffff"},
+        {550, "5.6.7", "ffff"},
+        {554, "5.6.70", "sfff"},
+        {554, "5.7.1", "sfff"},
+        {555, "5.5.4", "sfff"},
+        {556, "5.1.10", "sFff"},
+        {599, "", "sfff"},
     };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         for (int stage = STAGE_MAIL; stage <= STAGE_DOT; stage++) {
@@ -270,7 +308,7 @@ static void a_deferral_says_when_to_come_back(void **state)
         enum outcome_stage stage;
         int code;
         uint32_t want;
-    } rows[] = {{STAGE_RCPT, 450, 300}, {STAGE_DOT, 451, 300}, {STAGE_MAIL, 451, 300},
+    } rows[] = {{STAGE_RCPT, 450, 300}, {STAGE_DOT, 451, 300}, {STAGE_MAIL, 450, 300},
                 {STAGE_RCPT, 550, 0},   {STAGE_DOT, 250, 0},   {STAGE_RCPT, 421, 0}};
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         struct outcome o = {.retry_after_s = 77};

@@ -334,6 +334,43 @@ static void a_mail_that_cannot_be_built_fails_and_meets_no_transport(void **stat
     end_job(job);
 }
 
+/* PROTOCOL S2 */
+static void a_refused_sender_stops_its_own_jobs_and_no_others(void **state)
+{
+    (void)state;
+    static const struct message_spec spec = {
+        .from = "Other <other@m.example>", .subject = "s", .text = "t\n"};
+    struct run other = run;
+    struct outcome refusal = {.code = 550};
+    struct err e = message_compile(&spec, &other.mail);
+    if (e.code) fail_msg("%s", e.text);
+    struct job *first = make_job(3, 1), *second = make_job(3, 1), *third = make_job(3, 1);
+    third->run = &other;
+    room = 1;
+    tell(NOTE_SEND, first, FAR, soon());
+    tell(NOTE_SEND, second, FAR, soon());
+    tell(NOTE_SEND, third, FAR, soon());
+    step(0);
+    sender_refused(&held[0].mail, &refusal);
+    put_back(0, false);
+    expect_note(NOTE_SENDER_REFUSED, first, 0);
+    assert_int_equal(first->refusal.code, 550);
+    assert_int_equal(sender_available(s->transports[0], 100), 3);
+    room = HELD_MAX;
+    step(0);
+    assert_int_equal(n_held, 3);
+    for (int k = 0; k < 3; k++) assert_ptr_equal(held[k].mail.task->job, third);
+    sender_refused(&held[0].mail, &refusal);
+    sender_refused(&held[1].mail, &refusal);
+    expect_note(NOTE_SENDER_REFUSED, third, 0);
+    expect_silence(); /* once */
+    while (n_held) put_back(0, false);
+    end_job(first);
+    end_job(second);
+    end_job(third);
+    message_free(other.mail);
+}
+
 static void a_released_job_awaits_its_replies_and_takes_nothing_more(void **state)
 {
     (void)state;
@@ -485,6 +522,7 @@ int main(void)
         TEST(a_mail_may_be_handed_over_below_the_watermark_and_within_the_lease),
         TEST(what_is_put_back_comes_next_and_after_three_losses_is_deferred),
         TEST(a_mail_that_cannot_be_built_fails_and_meets_no_transport),
+        TEST(a_refused_sender_stops_its_own_jobs_and_no_others),
         TEST(a_released_job_awaits_its_replies_and_takes_nothing_more),
         TEST(under_resend_what_was_not_answered_is_left_open),
         TEST(a_second_release_can_only_hurry_and_may_come_too_late),

@@ -72,7 +72,7 @@ static void a_mail_beyond_ascii_says_so(void **state)
     for (int pipelining = 0; pipelining < 2; pipelining++) {
         fake_mails(2);
         fake.mails[0].utf8 = true;
-        smtp_dialogue_open(&d, (struct smtp_offers){pipelining, true}, 0);
+        smtp_dialogue_open(&d, (struct smtp_offers){.pipelining = pipelining, .smtputf8 = true}, 0);
         smtp_dialogue_go(&d);
         assert_int_equal(strncmp(said(&d), UTF8_MAIL, sizeof UTF8_MAIL - 1), 0);
         hear_fine("250 ok");
@@ -107,28 +107,148 @@ static void files_follow_the_body_wherever_the_writing_stops(void **state)
     }
 }
 
-/* Until the verdict comes, in the middle of the files or behind them; then they may be gone. */
-static void a_verdict_before_the_files_are_written_ends_the_connection(void **state)
+/* One reply too early, after limit bytes of the content; with files they are a part of it. */
+static enum smtp_trouble reply_within_content(const char *files, size_t limit, const char *reply)
+{
+    fake_mails(3);
+    fake.files = files;
+    open_with(true, 0);
+    hear_fine("250 ok|250 ok|354 go");
+    write_some(&d, limit);
+    return hear_early(&d, reply);
+}
+
+/* PROTOCOL S5. The dot of mail 0 is the last byte of its content; behind it comes an envelope. */
+static void a_verdict_before_the_final_dot_has_left_ends_the_connection(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *reply;
+        enum outcome_status want; /* NONE: put back */
+        int losses;
+    } rows[] = {
+        {"552 5.3.4 too big", OUTCOME_FAILED, 0},
+        {"550 no", OUTCOME_FAILED, 0},
+        {"450 later", OUTCOME_DEFERRED, 0},
+        {"451 4.3.0 later", OUTCOME_DEFERRED, 0},
+        {"250 taken", OUTCOME_NONE, 1},
+        {"354 go", OUTCOME_NONE, 1},
+        {"334 what", OUTCOME_NONE, 1},
+        {"221 bye", OUTCOME_NONE, 1},
+        {"421 4.3.2 bye", OUTCOME_NONE, 0},
+    };
+    static const char FILES[] = "--files\r\n";
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        for (size_t limit = 0, whole = 1; limit < whole; limit++) {
+            const char *files = limit % 2 ? FILES : NULL;
+            whole = sizeof BODY(0) - 1 + (files ? sizeof FILES - 1 : 0);
+            if (limit >= whole) break;
+            assert_int_equal(reply_within_content(files, limit, rows[i].reply), SMTP_LOST);
+            fake.files = NULL; /* nothing may be read from it any more */
+            smtp_dialogue_close(&d, OUTCOME_UNKNOWN, false, "lost");
+            if (rows[i].want)
+                expect_done(0, rows[i].want);
+            else
+                expect_back(0, 1, rows[i].losses);
+            assert_int_equal(fake.mails[1].done, 0); /* the next envelope is untouched */
+            assert_int_equal(fake.mails[1].losses, 0);
+            assert_int_equal(unsaid(&d), 0);
+        }
+    }
+}
+
+static void a_verdict_after_the_final_dot_counts_whatever_is_unsent_behind_it(void **state)
+{
+    (void)state;
+    for (size_t more = 0; more < sizeof ENVELOPE(1); more++) {
+        size_t limit = sizeof BODY(0) - 1 + more;
+        assert_int_equal(reply_within_content(NULL, limit, "250 taken"), SMTP_FINE);
+        expect_done(0, OUTCOME_SENT);
+        smtp_dialogue_close(&d, OUTCOME_UNKNOWN, true, "lost");
+    }
+}
+
+/* Two replies for one command, in one packet, wherever in the dialogue. */
+static void a_reply_too_many_never_decides_a_mail_that_was_not_sent(void **state)
+{
+    (void)state;
+    static const char *const before[] = {"", "250 ok", "250 ok|250 ok", "250 ok|250 ok|354 go"};
+    static const char *const stray[] = {"250 stray", "354 stray", "450 stray", "550 stray",
+                                        "552 stray", "421 stray", "334 stray"};
+    for (size_t b = 0; b < 4; b++) {
+        for (size_t k = 0; k < sizeof stray / sizeof *stray; k++) {
+            for (int pipelining = 0; pipelining < 2; pipelining++) {
+                fake_mails(2);
+                open_with(pipelining, 0);
+                if (*before[b]) hear_fine(before[b]);
+                enum smtp_trouble trouble = hear_early(&d, stray[k]);
+                for (int i = 0; !trouble && i < 6; i++) trouble = hear_early(&d, "250 ok");
+                assert_true(trouble); /* sooner or later the client sees it */
+                smtp_dialogue_close(&d, OUTCOME_UNKNOWN, true, "lost");
+                int status = fake.mails[0].outcome.status;
+                if (fake.mails[0].done)
+                    assert_true(status == OUTCOME_FAILED || status == OUTCOME_DEFERRED);
+                assert_int_equal(fake.mails[1].done, 0);
+            }
+        }
+    }
+}
+
+static void a_refused_envelope_is_not_believed_when_data_is_answered_out_of_step(void **state)
+{
+    (void)state;
+    static const char *const refusals[] = {"550 5.1.1 nobody|250 ok", "250 ok|550 5.1.1 nobody",
+                                           "250 ok|450 later", "550 5.7.1 not from you|503 no"};
+    for (int i = 0; i < 4; i++) {
+        fake_mails(2);
+        open_with(true, 0);
+        hear_fine(refusals[i]);
+        assert_int_equal(hear(&d, "250 ok"), SMTP_LOST);
+        smtp_dialogue_close(&d, OUTCOME_UNKNOWN, true, "lost");
+        expect_back(0, 1, 1);
+        assert_int_equal(fake.mails[0].sender_refused, 0);
+    }
+}
+
+static void a_connection_lost_before_the_final_dot_has_left_makes_nobody_unknown(void **state)
+{
+    (void)state;
+    for (size_t limit = 0; limit <= sizeof BODY(0) - 1; limit++) {
+        fake_mails(2);
+        open_with(true, 0);
+        hear_fine("250 ok|250 ok|354 go");
+        write_some(&d, limit);
+        smtp_dialogue_close(&d, OUTCOME_UNKNOWN, true, "lost");
+        if (limit < sizeof BODY(0) - 1)
+            expect_back(0, 1, 1);
+        else
+            expect_done(0, OUTCOME_UNKNOWN);
+        expect_back(1, 1, 0);
+    }
+}
+
+static void size_is_announced_where_the_server_offers_it(void **state)
 {
     (void)state;
     static const char BODY_0[] = "Subject: 0\r\n\r\nbody 0\r\n", FILES[] = "--files\r\n";
-    size_t body = sizeof BODY_0 - 1, files = sizeof FILES - 1;
-    for (size_t limit = 0; limit < body + files + 10; limit++) {
-        fake_mails(2);
+    char want[100];
+    size_t size = sizeof BODY_0 - 1 + sizeof FILES - 1;
+    for (int limit = 0; limit < 4; limit++) { /* none, just large enough, too small, tiny */
+        fake_mails(1);
         fake.files = FILES;
-        open_with(true, 0);
-        said(&d);
-        hear_fine("250 ok|250 ok|354 go");
-        said_some(&d, limit);
-        assert_int_equal(hear(&d, "552 5.3.4 too big"),
-                         limit < body + files ? SMTP_LOST : SMTP_FINE);
-        expect_done(0, OUTCOME_FAILED);
-        fake.files = NULL; /* nothing may be read from it any more */
-        if (limit >= body + files) assert_non_null(strstr(said(&d), "RCPT TO:<u1@r.example>"));
-        smtp_dialogue_close(&d, OUTCOME_UNKNOWN, true, "lost");
-        assert_string_equal(said(&d), "");
-        assert_int_equal(fake.mails[1].done, 0);
-        assert_int_equal(fake.mails[1].losses, 1);
+        fake.mails[0].utf8 = limit == 1;
+        uint64_t size_max = limit == 0 ? 0 : limit == 1 ? size : limit == 2 ? size - 1 : 1;
+        smtp_dialogue_open(
+            &d, (struct smtp_offers){.smtputf8 = true, .size = true, .size_max = size_max}, 0);
+        smtp_dialogue_go(&d);
+        snprintf(want, sizeof want, "MAIL FROM:<news@m.example> SIZE=%zu%s\r\n", size,
+                 limit == 1 ? " SMTPUTF8" : "");
+        assert_string_equal(said(&d), limit < 2 ? want : "");
+        if (limit >= 2) {
+            expect_done(0, OUTCOME_FAILED);
+            assert_non_null(strstr(fake.mails[0].outcome.detail, "SIZE"));
+        }
+        smtp_dialogue_close(&d, OUTCOME_UNKNOWN, false, "");
     }
 }
 
@@ -202,7 +322,7 @@ static void without_pipelining_each_command_waits_for_the_reply_before(void **st
         {"250 ok", "DATA\r\n"},
         {"354 go", BODY(0)},
         {"250 taken", "MAIL FROM:<news@m.example>\r\n"},
-        {"451 4.3.0 later", "MAIL FROM:<news@m.example>\r\n"}, /* no transaction: no RSET */
+        {"552 too large", "MAIL FROM:<news@m.example>\r\n"}, /* no transaction: no RSET */
         {"250 ok", "RCPT TO:<u2@r.example>\r\n"},
         {"550 5.1.1 nobody", "RSET\r\n"},
         {"250 ok", "MAIL FROM:<news@m.example>\r\n"},
@@ -220,7 +340,7 @@ static void without_pipelining_each_command_waits_for_the_reply_before(void **st
         if (strcmp(got, rows[i].said) != 0) fail_msg("row %zu: said %s", i, got);
     }
     expect_done(0, OUTCOME_SENT);
-    expect_done(1, OUTCOME_DEFERRED);
+    expect_done(1, OUTCOME_FAILED);
     expect_done(2, OUTCOME_FAILED);
     expect_done(3, OUTCOME_DEFERRED);
 }
@@ -286,25 +406,27 @@ static void a_mail_that_data_refuses_is_reset(void **state)
     expect_done(0, OUTCOME_FAILED);
 }
 
-static void what_mail_answers_is_the_recipients_or_the_transports(void **state)
+static void what_mail_answers_is_the_messages_the_senders_or_the_transports(void **state)
 {
     (void)state;
     static const struct {
         const char *reply;
         enum smtp_trouble trouble;
         enum outcome_status status; /* NONE: put back */
+        int sender_refused;
     } rows[] = {
-        {"550 5.7.1 sender refused", SMTP_TRANSPORT, OUTCOME_NONE},
-        {"530 5.7.0 authentication required", SMTP_TRANSPORT, OUTCOME_NONE},
-        {"554 no", SMTP_TRANSPORT, OUTCOME_NONE},
-        {"552 5.3.4 too large", SMTP_FINE, OUTCOME_FAILED},
-        {"552 too large", SMTP_FINE, OUTCOME_FAILED},
-        {"554 5.3.4 too large", SMTP_FINE, OUTCOME_FAILED},
-        {"550 5.6.7 not ASCII", SMTP_FINE, OUTCOME_FAILED},
-        {"451 4.3.0 later", SMTP_FINE, OUTCOME_DEFERRED},
-        {"452 4.3.1 disk full", SMTP_FINE, OUTCOME_DEFERRED},
-        {"421 4.3.2 going down", SMTP_LOST, OUTCOME_NONE},
-        {"354 what?", SMTP_LOST, OUTCOME_NONE},
+        {"550 5.7.1 sender refused", SMTP_FINE, OUTCOME_NONE, 1},
+        {"530 5.7.0 authentication required", SMTP_FINE, OUTCOME_NONE, 1},
+        {"554 no", SMTP_FINE, OUTCOME_NONE, 1},
+        {"450 4.1.8 domain not found", SMTP_FINE, OUTCOME_NONE, 1},
+        {"552 5.3.4 too large", SMTP_FINE, OUTCOME_FAILED, 0},
+        {"552 too large", SMTP_FINE, OUTCOME_FAILED, 0},
+        {"554 5.3.4 too large", SMTP_FINE, OUTCOME_FAILED, 0},
+        {"550 5.6.7 not ASCII", SMTP_FINE, OUTCOME_FAILED, 0},
+        {"451 4.3.0 later", SMTP_TRANSPORT, OUTCOME_NONE, 0},
+        {"452 4.3.1 disk full", SMTP_TRANSPORT, OUTCOME_NONE, 0},
+        {"421 4.3.2 going down", SMTP_LOST, OUTCOME_NONE, 0},
+        {"354 what?", SMTP_LOST, OUTCOME_NONE, 0},
     };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         for (int pipelining = 0; pipelining < 2; pipelining++) {
@@ -317,6 +439,7 @@ static void what_mail_answers_is_the_recipients_or_the_transports(void **state)
             if (!trouble) assert_null(strstr(said(&d), "RSET")); /* there is no transaction */
             smtp_dialogue_close(&d, OUTCOME_UNKNOWN, trouble == SMTP_LOST, "lost");
             if (!rows[i].status) expect_back(0, 1, trouble == SMTP_LOST);
+            assert_int_equal(fake.mails[0].sender_refused, rows[i].sender_refused);
         }
     }
 }
@@ -436,6 +559,7 @@ static void a_connection_can_be_opened_again(void **state)
     open_with(true, 1);
     hear_fine("250 ok|250 ok");
     smtp_dialogue_close(&d, OUTCOME_UNKNOWN, true, "lost");
+    forget_spoken();
     open_with(true, 1);
     assert_string_equal(said(&d), ENVELOPE(0)); /* nothing is left over */
     hear_fine("250 ok|250 ok|354 go|250 taken");
@@ -450,7 +574,12 @@ int main(void)
         TEST(one_write_carries_body_dot_and_the_next_envelope),
         TEST(a_mail_beyond_ascii_says_so),
         TEST(files_follow_the_body_wherever_the_writing_stops),
-        TEST(a_verdict_before_the_files_are_written_ends_the_connection),
+        TEST(a_verdict_before_the_final_dot_has_left_ends_the_connection),
+        TEST(a_verdict_after_the_final_dot_counts_whatever_is_unsent_behind_it),
+        TEST(a_reply_too_many_never_decides_a_mail_that_was_not_sent),
+        TEST(a_refused_envelope_is_not_believed_when_data_is_answered_out_of_step),
+        TEST(a_connection_lost_before_the_final_dot_has_left_makes_nobody_unknown),
+        TEST(size_is_announced_where_the_server_offers_it),
         TEST(without_smtputf8_only_mails_beyond_ascii_fail),
         TEST(a_connection_is_idle_when_all_mails_are_beyond_it),
         TEST(the_last_mail_leaves_the_connection_idle),
@@ -459,7 +588,7 @@ int main(void)
         TEST(a_refused_rcpt_costs_an_rset_and_never_the_connection),
         TEST(a_refused_rcpt_whose_data_is_answered_354_gets_a_lone_dot),
         TEST(a_mail_that_data_refuses_is_reset),
-        TEST(what_mail_answers_is_the_recipients_or_the_transports),
+        TEST(what_mail_answers_is_the_messages_the_senders_or_the_transports),
         TEST(what_the_final_dot_answers_is_the_outcome),
         TEST(a_421_ends_the_connection_wherever_it_comes),
         TEST(an_rset_that_fails_ends_the_connection),

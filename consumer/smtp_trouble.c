@@ -1,0 +1,79 @@
+/* What goes wrong with the connections of an SMTP transport, and what follows: a wait, or fewer
+ * connections. */
+#include "common/clock.h"
+#include "common/log.h"
+#include "consumer/metrics.h"
+#include "consumer/smtp_conn.h"
+
+/* Connections other than c on which the server has accepted a MAIL. */
+static int n_welcome(const struct smtp_transport *t, const struct smtp_conn *c)
+{
+    int n = 0;
+    for (int i = 0; i < t->n_conns; i++)
+        n += &t->conns[i] != c && t->conns[i].state == CONN_OPEN && t->conns[i].dialogue.welcome;
+    return n;
+}
+
+/* detail is what the server said, or libcurl. */
+static void report(struct smtp_transport *t, enum connect_pace_result result, const char *what,
+                   const char *detail, size_t len, int wait_ms)
+{
+    char text[200];
+    log_text_masked(text, sizeof text, detail, len);
+    if (result == CONNECT_PACE_WAITS)
+        log_warn("smtp", "msg=\"%s\" transport=%s retry_after_ms=%d detail=\"%s\"", what,
+                 t->base.settings->name, wait_ms, text);
+    else if (result == CONNECT_PACE_LIMITED)
+        log_warn("smtp",
+                 "msg=\"the server takes no more connections\" transport=%s connections=%d "
+                 "retry_after_ms=%d detail=\"%s\"",
+                 t->base.settings->name, t->pace.limit, wait_ms, text);
+}
+
+void smtp_trouble_back_off(struct smtp_transport *t, const char *what, const char *detail,
+                           size_t len)
+{
+    int wait_ms;
+    enum connect_pace_result result = connect_pace_failed(&t->pace, 0, clock_boot_us(), &wait_ms);
+    report(t, result, what, detail, len, wait_ms);
+}
+
+/* A connection on which a mail was answered ends: only a short wait. If none was, and the server
+ * has accepted no MAIL on it but does on others, the server takes no more connections. Otherwise
+ * waits grow: without them, a server that takes connections and drops them would be asked as fast
+ * as it drops, at the cost of an attempt (S3), or of an answer, for every recipient there is. */
+void smtp_trouble_with_conn(struct smtp_conn *c, const char *what, const char *detail, size_t len)
+{
+    struct connect_pace *pace = &c->t->pace;
+    enum connect_pace_result result;
+    int wait_ms;
+    int64_t now_us = clock_boot_us();
+    if (c->dialogue.useful)
+        result = connect_pace_ended(pace, now_us, &wait_ms);
+    else if (c->dialogue.welcome)
+        result = connect_pace_lost(pace, now_us, &wait_ms);
+    else
+        result = connect_pace_failed(pace, n_welcome(c->t, c), now_us, &wait_ms);
+    report(c->t, result, what, detail, len, wait_ms);
+}
+
+static void count_refusal(int answered, const struct reply *reply)
+{
+    static const int STAGES[] = {[EXPECT_MAIL] = STAGE_MAIL,
+                                 [EXPECT_RCPT] = STAGE_RCPT,
+                                 [EXPECT_DATA] = STAGE_DATA,
+                                 [EXPECT_DOT] = STAGE_DOT};
+    if (reply->code < 400 || answered > EXPECT_DOT) return;
+    METRICS_ADD(refusals[STAGES[answered]][reply->code >= 500], 1);
+}
+
+void smtp_trouble_learn(struct smtp_conn *c, bool was_welcome, int answered,
+                        const struct reply *reply)
+{
+    struct connect_pace *pace = &c->t->pace;
+    count_refusal(answered, reply);
+    bool accepted = answered == EXPECT_MAIL && c->dialogue.welcome && reply->code < 300;
+    if (accepted && (!was_welcome || pace->failures))
+        connect_pace_welcome(pace, n_welcome(c->t, c) + 1, clock_boot_us());
+    if (c->dialogue.useful && pace->fruitless) connect_pace_answered(pace);
+}

@@ -10,6 +10,7 @@ import json
 import os
 import random
 import sys
+import time
 import unittest
 
 from environment import ROOT
@@ -22,6 +23,7 @@ from relay_plan import LARGE_BYTES, MISDEEDS, Plan  # noqa: E402
 SEEDS, AT_ONCE = 200, 50
 RECIPIENTS, LARGE_RECIPIENTS = 24, 8
 QUIET_S = 150
+STANDSTILL_S = 3
 TRACES_MAX = 3
 
 
@@ -97,9 +99,18 @@ class RandomRelayTest(unittest.TestCase):
             for plan in plans:
                 stage.produce(f"c{plan.seed}")
             consumer = stage.start_consumer()
+            self.stand_still(stage, consumer)
             ledgers = {plan.seed: self.ledger(stage, plan.seed) for plan in plans}
             self.assertEqual(consumer.stop(), 0, consumer.text()[-2000:])
             return self.judge(plans, relays.record(), ledgers)
+
+    def stand_still(self, stage, consumer):
+        """In the middle of its work, for longer than it waits for replies: those that came meanwhile
+        count all the same."""
+        wait_until(lambda: stage.value("SELECT COUNT(*) FROM delivery"), 60, "an outcome")
+        consumer.freeze()
+        time.sleep(STANDSTILL_S)
+        consumer.thaw()
 
     def prepare(self, stage, plans, relays):
         stage.write_config(transports={f"r{p.seed}": transport(p, relays.ports[p.seed]) for p in plans})

@@ -2,6 +2,7 @@
 #include "consumer/smtp_conn.h"
 
 #include <errno.h>
+#include <string.h>
 #include <sys/socket.h>
 
 #include "common/clock.h"
@@ -9,7 +10,11 @@
 #include "common/log.h"
 #include "consumer/metrics.h"
 
-enum { QUIT_US = 2000000, READS_AT_ONCE = 16 };
+enum {
+    QUIT_US = 2000000,
+    READS_AT_ONCE = 16,
+    TLS_PIECE = 16384, /* bytes of a TLS record */
+};
 
 /* PROTOCOL S5: what is not written must not leave any more, or a mail that is put back would reach
  * its recipient. OpenSSL may still hold the end of a record. */
@@ -32,6 +37,7 @@ void smtp_conn_close(struct smtp_conn *c, enum outcome_status unanswered, bool l
         METRICS_ADD(connections_open, -1);
     }
     c->state = CONN_CLOSED;
+    c->tls_len = 0;
     t->base.wake_due = true; /* for another in its place */
     if (c->fd != CURL_SOCKET_BAD) {
         sender_watch(t->base.sender, c->fd, 0, &c->watch);
@@ -81,11 +87,27 @@ static bool may_be_encrypted(const struct smtp_conn *c)
     return c->t->base.settings->tls != SETTINGS_TLS_OFF;
 }
 
+/* What TLS could not write has to be offered again as it was, from the same place in memory
+ * (OpenSSL: SSL_write), while the dialogue's buffer grows and moves. */
+static CURLcode send_encrypted(struct smtp_conn *c, const char *data, size_t len, size_t *sent)
+{
+    if (!c->tls_piece) c->tls_piece = mem_alloc(TLS_PIECE);
+    if (!c->tls_len) {
+        c->tls_len = len < TLS_PIECE ? len : TLS_PIECE;
+        memcpy(c->tls_piece, data, c->tls_len);
+    }
+    CURLcode rc = curl_easy_send(c->easy, c->tls_piece, c->tls_len, sent);
+    if (rc) return rc;
+    c->tls_len -= *sent;
+    memmove(c->tls_piece, c->tls_piece + *sent, c->tls_len);
+    return CURLE_OK;
+}
+
 /* Without TLS the socket itself is read and written: libcurl adds nothing, at 1.7 us a mail. With
  * it, libcurl may hold bytes where epoll sees none. */
 static CURLcode conn_send(struct smtp_conn *c, const char *data, size_t len, size_t *sent)
 {
-    if (may_be_encrypted(c)) return curl_easy_send(c->easy, data, len, sent);
+    if (may_be_encrypted(c)) return send_encrypted(c, data, len, sent);
     ssize_t n = send(c->fd, data, len, MSG_NOSIGNAL);
     *sent = n > 0 ? (size_t)n : 0;
     if (n >= 0) return CURLE_OK;

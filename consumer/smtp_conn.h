@@ -23,6 +23,8 @@ struct smtp_conn {
     curl_socket_t fd;
     struct smtp_offers offers;
     bool want_write;
+    char *tls_piece;     /* with TLS: what is being written, owned; NULL until it is first needed */
+    size_t tls_len;      /* of tls_piece; 0 = nothing is being written */
     int64_t opened_us;   /* when connecting began */
     int64_t deadline_us; /* 0 = none */
     int64_t idle_since_us;

@@ -224,6 +224,7 @@ static void smtp_close(struct transport *base)
         smtp_conn_close(c, OUTCOME_OPEN, false, "the worker stopped");
         smtp_dialogue_fini(&c->dialogue);
         curl_loop_free(c->curl);
+        free(c->tls_piece);
     }
     curl_share_cleanup(t->share);
     free(t->conns);

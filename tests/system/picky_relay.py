@@ -8,11 +8,19 @@ keeps what it accepted and when. One thread for each connection.
     with Busy() as relay: ...relay.url, relay.accepted
 """
 
+import os
 import re
 import socket
+import ssl
 import struct
+import sys
 import threading
 import time
+
+from environment import ROOT
+
+sys.path.append(os.path.join(ROOT, "tests", "fakes"))
+import starttls_server  # noqa: E402
 
 
 class Session:
@@ -54,8 +62,10 @@ class PickyRelay:
 
     offers = ("PIPELINING", "8BITMIME", "ENHANCEDSTATUSCODES")
     most_connections = None  # more are greeted with 421
+    bye = "221 2.0.0 Bye"  # the reply to QUIT
     too_many = "421 4.7.0 too many connections"
     receive_buffer = None
+    tls_dir = None  # a directory for certificates: TLS from the first byte (smtps://localhost)
 
     def __init__(self, port=0):
         self.accepted = []  # (recipient, time.monotonic() of the final dot)
@@ -69,6 +79,14 @@ class PickyRelay:
             self._listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, self.receive_buffer)
         self.port = self._listener.getsockname()[1]
         self.url = f"smtp://127.0.0.1:{self.port}"
+        self._context = None
+        if self.tls_dir:
+            starttls_server.make_certificates(self.tls_dir, "localhost")
+            self._context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+            self._context.load_cert_chain(os.path.join(self.tls_dir, "server.pem"),
+                                          os.path.join(self.tls_dir, "server.key"))
+            self.ca_file = os.path.join(self.tls_dir, "ca.pem")
+            self.url = f"smtps://localhost:{self.port}"
         threading.Thread(target=self._listen, daemon=True).start()
 
     def __enter__(self):
@@ -131,9 +149,11 @@ class PickyRelay:
             if full:
                 self.refused_connections.append(time.monotonic())
             session = Session(self, peer, self.connections)
-            self._sessions.add(peer)
+            self._sessions = {s for s in self._sessions if s.fileno() >= 0} | {peer}
         peer.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         try:
+            if self._context:
+                session.peer = peer = self._context.wrap_socket(peer, server_side=True)
             if full:
                 session.say(self.too_many)
             else:
@@ -144,7 +164,6 @@ class PickyRelay:
             pass
         with self.lock:
             self.open -= 1
-            self._sessions.discard(peer)
         peer.close()
 
     def _command(self, session):
@@ -173,7 +192,7 @@ class PickyRelay:
             session.sender = session.recipient = None
             session.say("250 2.0.0 Ok")
         elif verb == "QUIT":
-            session.say("221 2.0.0 Bye")
+            session.say(self.bye)
             return False
         else:
             session.say("500 5.5.2 what?")

@@ -1,12 +1,14 @@
 """Who is set aside when a relay refuses: the message, the sender with its runs, or the transport; and
 what a relay that takes few connections, or hangs up on writing, does to a run."""
 
+import os
 import re
 import time
 import unittest
+import urllib.request
 
 import side_by_side
-from harness import Stage, wait_until
+from harness import Stage, free_port, wait_until
 from picky_relay import PickyRelay
 
 ONE_ATTEMPT = {"delivery": {"retry": {"max_attempts": 1, "delays": ["1s"], "max_age": "1h"}}}
@@ -190,13 +192,65 @@ class ConnectionsTest(unittest.TestCase):
             self.assertEqual(worker.stop(), 0)
 
 
+class GoodbyeTest(unittest.TestCase):
+    def test_a_421_to_quit_is_no_trouble(self):
+        class Curt(PickyRelay):
+            bye = "421 4.3.2 <user1@example.net> good riddance"
+
+        with Curt() as relay, Stage(recipients=60) as stage:
+            stage.relay(relay, connections=2, messages_per_connection=5)
+            run = stage.produce()
+            worker = stage.start_consumer()
+            self.assertEqual(stage.wait_quiet(run)["sent"], 60)
+            self.assertGreaterEqual(relay.connections, 12)
+            self.assertNotRegex(worker.text(), "mod=smtp")
+            self.assertEqual(worker.stop(), 0)
+
+    def test_the_log_shows_no_address(self):
+        class Chatty(PickyRelay):
+            def on_mail(self, session):
+                return f"421 4.7.0 <{session.sender}> and user7@example.net: too many"
+
+        with Chatty() as relay, Stage(recipients=5) as stage:
+            stage.relay(relay)
+            stage.produce()
+            worker = stage.start_consumer()
+            worker.wait_for_log("closes the connection.*too many")
+            self.assertNotRegex(worker.text(), "@example")
+            self.assertEqual(worker.stop(), 0)
+
+
+class FailingTest(unittest.TestCase):
+    def test_recipients_that_fail_in_numbers_show_in_log_and_metrics(self):
+        class Refusing(PickyRelay):
+            def on_rcpt(self, session):
+                return f"550 5.7.1 <{session.recipient}>: Relay access denied"
+
+        port = free_port()
+        settings = {"worker": {"listen": f"127.0.0.1:{port}"}}
+        with Refusing() as relay, Stage(recipients=100, settings=settings) as stage:
+            stage.relay(relay)
+            run = stage.produce()
+            worker = stage.start_consumer()
+            self.assertEqual(stage.wait_quiet(run)["failed"], 100)
+            line = worker.wait_for_log(r"many recipients fail.*")[0]
+            self.assertRegex(line, rf"run={run} failed=\d+ outcomes=\d+ code=550 enhanced=5\.7\.1 "
+                                   r'reply="<\[address\]>: Relay access denied"')
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics") as page:
+                text = page.read().decode()
+            self.assertIn('mailflock_refusals_total{stage="rcpt",class="5"} 100\n', text)
+            self.assertIn('mailflock_senders_set_aside 0\n', text)
+            self.assertEqual(worker.stop(), 0)
+
+
 class VerdictTest(unittest.TestCase):
     """A verdict that has arrived counts, whatever happened to the connection since."""
 
-    def large_mails(self, stage):
+    def large_mails(self, stage, chunk=100):
         """More than the 4 MiB that the kernel takes for a socket (tcp_wmem): the dot cannot have left."""
         stage.template("large.bin", "x" * (5 << 20))
-        stage.campaign("welcome", {"content": {"attachments": ["large.bin"]}})
+        stage.campaign("welcome", {"content": {"attachments": ["large.bin"]},
+                                   "audience": {"chunk": chunk}})
 
     def test_a_verdict_before_a_reset_within_the_content(self):
         class Resetting(PickyRelay):
@@ -239,6 +293,36 @@ class VerdictTest(unittest.TestCase):
             self.assertEqual((counts["sent"], counts["unknown"]), (5, 0), counts)
             self.assertEqual(sorted(relay.recipients()), sorted(set(relay.recipients())))
             self.assertEqual(worker.stop(), 0)
+
+    def test_large_mails_over_tls_to_a_server_that_reads_slowly(self):
+        """What could not be written at once is offered again as it was, whatever follows it."""
+        class SlowReader(PickyRelay):
+            receive_buffer = 4096
+
+            def on_data(self, session):
+                session.say("354 go on")
+                time.sleep(0.3)
+                session.read_content()
+                with self.lock:
+                    self.accepted.append((session.recipient, time.monotonic()))
+                session.sender = session.recipient = None
+                return "250 2.0.0 Ok"
+
+        with Stage(recipients=12, campaign={"audience": {"chunk": 1}},
+                   settings={"worker": {"prefetch": 8}}) as stage:
+            SlowReader.tls_dir = os.path.join(stage.dir, "tls")
+            os.mkdir(SlowReader.tls_dir)
+            self.large_mails(stage, chunk=1)
+            with SlowReader() as relay:
+                stage.relay(relay, connections=3, tls="require", ca_file=relay.ca_file)
+                run = stage.produce()
+                worker = stage.start_consumer()
+                counts = stage.wait_quiet(run)
+                self.assertEqual((counts["sent"], counts["unknown"]), (12, 0), counts)
+                self.assertEqual(len(relay.recipients()), 12)
+                self.assertNotRegex(worker.text(), "connection lost")
+                self.assertLessEqual(relay.connections, 3)
+                self.assertEqual(worker.stop(), 0)
 
     def test_replies_that_came_during_a_standstill_are_read_before_anything_is_given_up(self):
         """More connections than one round of events, all replies there, all deadlines over."""

@@ -267,9 +267,41 @@ static void lines_of_several_threads_do_not_mix(void **state)
     for (int i = 0; i < 3; i++) assert_int_equal(next[i], 300);
 }
 
+static void what_a_server_says_is_shown_without_addresses(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *text, *want;
+    } rows[] = {
+        {"no such user", "no such user"},
+        {"<ann@b.example>: no such user", "<[address]>: no such user"},
+        {"ann@b.example", "[address]"},
+        {"user=ann+x@b.example;", "[address];"},
+        {"blocked: ann@b.example, bob@c.example (x@y)",
+         "blocked: [address], [address] ([address])"},
+        {"see https://b.example/?who=ann@b.example", "see https:[address]"},
+        {"at @ last", "at [address] last"},
+        {"\"q\" \\", "'q'  "},
+        {"", ""},
+    };
+    char out[200];
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        log_text_masked(out, sizeof out, rows[i].text, strlen(rows[i].text));
+        if (strcmp(out, rows[i].want) != 0) fail_msg("%s: %s", rows[i].text, out);
+    }
+    char longest[5000];
+    memset(longest, 'x', sizeof longest);
+    log_text_masked(out, sizeof out, longest, sizeof longest);
+    assert_int_equal(strlen(out), sizeof out - 1);
+    memcpy(longest + 3000, "@b", 2); /* one word, however long, is one address */
+    log_text_masked(out, sizeof out, longest, sizeof longest);
+    assert_string_equal(out, "[address]");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(what_a_server_says_is_shown_without_addresses),
         cmocka_unit_test(a_text_line_has_time_level_module_and_pairs),
         cmocka_unit_test(a_json_line_has_the_same_and_numbers_are_numbers),
         cmocka_unit_test(levels_above_the_least_are_not_written),

@@ -19,6 +19,7 @@ enum {
     CONTROL_EVERY_US = 1000000,
     SQL_MAX = 16 * 1024 * 1024,
     GATHER_NAP_MS = 1,
+    STOP_GRACE_US = 10000000, /* beyond the drain time: what has come is committed */
 };
 
 static void to_sender(struct ledger *l, enum note_kind kind, struct job *job, uint64_t until_us)
@@ -71,6 +72,24 @@ static void end_if_free(struct ledger *l, struct job *job)
         ledger_over(l, job, NOTE_ACK, 0);
 }
 
+/* C8: the moment after which replies are awaited no longer. wanted_us is cut by the end of a stop
+ * and by the broker's limit for a message in hand. All are CLOCK_BOOTTIME. */
+static int64_t bounded_us(const struct ledger *l, const struct job *job, int64_t wanted_us)
+{
+    int64_t latest_us = job->received_us + LEDGER_REPLIES_S * 1000000LL;
+    if (l->stop_until_us && l->stop_until_us < latest_us) latest_us = l->stop_until_us;
+    return wanted_us < latest_us ? wanted_us : latest_us;
+}
+
+/* When the transport itself has given up every reply for which it waits now. */
+static int64_t last_reply_us(const struct ledger *l, const struct job *job)
+{
+    const struct settings_transport *transport =
+        settings_find_transport(l->config.settings, job->run->content.transport);
+    int64_t wait_us = transport->final_reply_timeout_ms * 1000 + LEDGER_REPLY_MARGIN_S * 1000000LL;
+    return bounded_us(l, job, clock_boot_us() + wait_us);
+}
+
 void ledger_fenced_off(struct ledger *l, struct job *job)
 {
     log_warn("ledger",
@@ -80,7 +99,8 @@ void ledger_fenced_off(struct ledger *l, struct job *job)
     job_set_state(job, JOB_ABANDONED);
     METRICS_ADD(leases_lost, 1);
     job->copy_delay_s = start_lease_s(l->config.settings);
-    if (job->with_sender && !job->told_sender) to_sender(l, NOTE_ABANDON, job, 0);
+    if (job->with_sender && !job->told_sender)
+        to_sender(l, NOTE_ABANDON, job, (uint64_t)last_reply_us(l, job)); /* C12 */
     end_if_free(l, job);
 }
 
@@ -158,7 +178,15 @@ static void keep_maybe(struct job *job)
     }
 }
 
-/* C8, O2: what is paused or cancelled goes back; the next claim of a cancelled one skips it. */
+/* C8, O2: what is paused or cancelled goes back; the next claim of a cancelled one skips it. Where
+ * its copy waits is decided by the last look: control may change while replies are awaited. */
+static void obey(struct ledger *l, struct job *job, const char *control)
+{
+    int delay_s = strcmp(control, "paused") == 0 ? LEDGER_WAIT_DELAY_S : LEDGER_RELEASE_DELAY_S;
+    if (strcmp(control, "go") != 0) release(l, job, delay_s, last_reply_us(l, job));
+    if (job->state == JOB_RELEASING) job->copy_delay_s = delay_s;
+}
+
 static void obey_control(struct ledger *l)
 {
     int64_t now = clock_boot_us();
@@ -167,15 +195,14 @@ static void obey_control(struct ledger *l)
     for (int i = 0; i < l->n_jobs; i++) {
         struct job *job = l->jobs[i];
         struct db_result *r;
-        if (job->state != JOB_SENDING) continue;
+        if (job->state != JOB_SENDING && job->state != JOB_RELEASING) continue;
         if (ledger_held_too_long(job))
-            release(l, job, LEDGER_RELEASE_DELAY_S, now + l->lease_us / 2);
+            release(l, job, LEDGER_RELEASE_DELAY_S, last_reply_us(l, job));
         struct err e =
             db_queryf(l->db, &r, "SELECT control FROM run WHERE id=%" PRIu64, job->message.run);
         if (e.code) return; /* the next commit will find out */
-        bool go = db_next(r) && strcmp(db_text(r, 0), "go") == 0;
+        obey(l, job, db_next(r) ? db_text(r, 0) : "");
         db_result_free(r);
-        if (!go) release(l, job, LEDGER_WAIT_DELAY_S, now + l->lease_us / 2);
     }
 }
 
@@ -185,10 +212,11 @@ static void stop(struct ledger *l)
     l->stop_until_us = clock_boot_us() + l->config.settings->worker.drain_ms * 1000;
     for (int i = 0; i < l->n_jobs; i++) {
         struct job *job = l->jobs[i];
-        /* What is being given back already may have been promised more time than there is now. */
-        if (job->state == JOB_RELEASING && job->with_sender)
-            to_sender(l, NOTE_RELEASE, job, (uint64_t)l->stop_until_us);
-        release(l, job, LEDGER_RELEASE_DELAY_S, l->stop_until_us);
+        int64_t until_us = bounded_us(l, job, l->stop_until_us);
+        /* It may have been promised more time than there is now. */
+        if (job->with_sender && (job->state == JOB_RELEASING || job->state == JOB_ABANDONED))
+            to_sender(l, NOTE_RELEASE, job, (uint64_t)until_us);
+        release(l, job, LEDGER_RELEASE_DELAY_S, until_us);
     }
 }
 
@@ -200,7 +228,6 @@ static void on_note(struct ledger *l, const struct note *note)
         if (l->n_jobs == l->cap_jobs)
             l->jobs = mem_resize(l->jobs, (size_t)(l->cap_jobs *= 2) * sizeof(struct job *));
         l->jobs[l->n_jobs++] = job;
-        job->received_us = clock_boot_us();
         break;
     case NOTE_OUTCOME:
         ledger_arrived(job, note->index);
@@ -239,7 +266,7 @@ bool ledger_reconnect(struct ledger *l)
             ledger_know_server(l);
             return true;
         }
-        if (l->stop_until_us && clock_boot_us() > l->stop_until_us) return false;
+        if (ledger_is_out_of_time(l)) return false;
         log_warn("ledger", "msg=\"no database\" tries=%d err=\"%s\"", tries + 1, e.text);
         clock_sleep_ms(clock_backoff_ms(tries, 50, 2000));
     }
@@ -303,11 +330,16 @@ static bool any_wants_commit(const struct ledger *l)
     return false;
 }
 
+bool ledger_is_out_of_time(const struct ledger *l)
+{
+    return l->stop_until_us && clock_boot_us() > l->stop_until_us + STOP_GRACE_US;
+}
+
 /* Given up: the time to stop is over and the database did not take what is left. The messages are
  * not acked; the broker delivers them again, and the next claim recovers. */
 static bool given_up(const struct ledger *l)
 {
-    return l->stop_until_us && (!l->db || clock_boot_us() > l->stop_until_us + 10000000);
+    return ledger_is_out_of_time(l) || (l->stop_until_us && !l->db);
 }
 
 /* While outcomes gather the thread sleeps: each of them would wake it. */

@@ -477,7 +477,7 @@ static void commit_group(struct ledger *l)
             undone = resync_all(l);
             unsure = false;
         }
-        if (l->stop_until_us && clock_boot_us() > l->stop_until_us + 10000000) return;
+        if (ledger_is_out_of_time(l)) return;
     }
     int64_t ended_us = clock_boot_us();
     window_observe(&l->window, outcomes_in_group(l), began_us, ended_us);

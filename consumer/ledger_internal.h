@@ -15,8 +15,17 @@ enum {
     LEDGER_ROWS_MAX = 1000,   /* delivery rows in one INSERT */
     LEDGER_OVERDUE_S = 600,   /* next_due lies this long after a message is due to be taken up */
     LEDGER_RELEASE_DELAY_S = 1,
-    LEDGER_HOLD_S = 1200,     /* RabbitMQ's consumer_timeout is 1800 s: given back well before */
     LEDGER_WAIT_DELAY_S = 15, /* paused runs, retries that came early, transports we lack */
+};
+
+/* PROTOCOL C8: how long a message stays in hand, in seconds from its delivery. RabbitMQ closes the
+ * channel of a consumer that holds one for longer than its consumer_timeout, 1800 s by default. */
+enum {
+    LEDGER_HOLD_S = 1200,    /* nothing more of it is handed over */
+    LEDGER_REPLIES_S = 1620, /* replies are awaited no longer: 180 s are left to release it */
+    /* A pause or cancel awaits replies for the transport's final_reply_timeout and this: the
+     * transport gives them up first. */
+    LEDGER_REPLY_MARGIN_S = 30,
 };
 
 struct ledger {
@@ -82,6 +91,9 @@ bool ledger_gathers(const struct ledger *l);
 /* ledger_reconnect: opens the connection anew, with backoff for as long as it takes; false when
  * the time to stop is over. */
 bool ledger_reconnect(struct ledger *l);
+
+/* ledger_is_out_of_time: whether the time to stop is over, and with it the time to commit. */
+bool ledger_is_out_of_time(const struct ledger *l);
 
 /* ledger_arrived: outcome index of the job is known; ledger and recovery only. */
 void ledger_arrived(struct job *job, uint32_t index);

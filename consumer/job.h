@@ -37,7 +37,7 @@ struct job {
     size_t body_len;
     uint64_t delivery_tag;
     unsigned epoch;       /* of the connection the tag belongs to */
-    int64_t published_us; /* by the producer's clock, UTC; 0 = not known, or it went another way */
+    int64_t published_us; /* by the database's clock, UTC; 0 = not known, or it went another way */
     /* ledger thread */
     char reason[JOB_REASON_SIZE]; /* for dead letters */
     enum job_state state;

@@ -17,6 +17,8 @@
 enum {
     NOTES_AT_ONCE = 256,
     CONTROL_EVERY_US = 1000000,
+    CLOCK_EVERY_US = 20000000, /* or each third of a lease, where that is shorter */
+    CLOCK_DIFFERS_US = 5000000,
     SQL_MAX = 16 * 1024 * 1024,
     GATHER_NAP_MS = 1,
     STOP_GRACE_US = 10000000, /* beyond the drain time: what has come is committed */
@@ -26,6 +28,11 @@ static void to_sender(struct ledger *l, enum note_kind kind, struct job *job, ui
 {
     job->told_sender = true;
     queue_push(l->config.to_sender, (struct note){.kind = kind, .job = job, .value = until_us});
+}
+
+int64_t ledger_now_us(const struct ledger *l)
+{
+    return db_clock_now_us(l->config.clock);
 }
 
 void ledger_arrived(struct job *job, uint32_t index)
@@ -105,10 +112,10 @@ void ledger_fenced_off(struct ledger *l, struct job *job)
 }
 
 /* The server that wants the longest wait decides for the chunk. */
-static int retry_delay_s(const struct job *job)
+static int retry_delay_s(const struct ledger *l, const struct job *job)
 {
     const struct content *content = &job->run->content;
-    int64_t left_s = job->run->scheduled_s + content->max_age_s - clock_utc_us() / 1000000;
+    int64_t left_s = job->run->scheduled_s + content->max_age_s - ledger_now_us(l) / 1000000;
     uint32_t wanted_s = 0;
     for (uint32_t i = 0; i < job->message.n; i++) {
         const struct outcome *o = &job->outcomes[i];
@@ -120,7 +127,7 @@ static int retry_delay_s(const struct job *job)
 
 static void ask_for_retry(struct ledger *l, struct job *job)
 {
-    job->retry_delay_s = retry_delay_s(job);
+    job->retry_delay_s = retry_delay_s(l, job);
     job_set_state(job, JOB_DEFERRING);
     FAULT_POINT("retry_not_published");
     job->retry_pending = true;
@@ -167,13 +174,13 @@ static void release(struct ledger *l, struct job *job, int delay_s, int64_t unti
 
 /* C8, C12: what an earlier worker may have sent, and this one did not send again, keeps that mark:
  * the watermark, which said so until now, is about to be lowered. */
-static void keep_maybe(struct job *job)
+static void keep_maybe(const struct ledger *l, struct job *job)
 {
     for (uint32_t k = 0; k < job->n_work; k++) {
         struct outcome *o = &job->outcomes[job->work[k]];
         if (o->status || !o->maybe) continue;
         outcome_set(o, OUTCOME_OPEN, "given back before it was sent again");
-        o->at_us = clock_utc_us();
+        o->at_us = ledger_now_us(l);
         ledger_arrived(job, job->work[k]);
     }
 }
@@ -237,7 +244,7 @@ static void on_note(struct ledger *l, const struct note *note)
         break;
     case NOTE_RETURNED:
         job->with_sender = false;
-        if (job->state == JOB_RELEASING) keep_maybe(job);
+        if (job->state == JOB_RELEASING) keep_maybe(l, job);
         end_if_free(l, job);
         break;
     case NOTE_RETRY_CONFIRMED:
@@ -260,6 +267,7 @@ bool ledger_reconnect(struct ledger *l)
         db_close(l->db);
         l->db = NULL;
         struct err e = db_open(&l->db, &l->config.db);
+        if (!e.code) e = db_clock_read(l->config.clock, l->db);
         if (!e.code) {
             METRICS_SET(database_connected, true);
             log_info("ledger", "msg=\"database connection is back\"");
@@ -273,13 +281,14 @@ bool ledger_reconnect(struct ledger *l)
 }
 
 /* The server ends a session that is idle for a lease, so that a dead worker's transaction stalls
- * nobody (C5); a living one says something in between. */
+ * nobody (C5). A living one asks what time it is in between. */
 static void keep_alive(struct ledger *l)
 {
     int64_t now = clock_boot_us();
-    if (!l->db || now - l->kept_alive_us < l->lease_us / 3) return;
+    int64_t every_us = l->lease_us / 3 < CLOCK_EVERY_US ? l->lease_us / 3 : CLOCK_EVERY_US;
+    if (!l->db || now - l->kept_alive_us < every_us) return;
     l->kept_alive_us = now;
-    struct err e = db_exec_text(l->db, "DO 0", NULL);
+    struct err e = db_clock_read(l->config.clock, l->db);
     if (!e.code) return;
     log_warn("ledger", "msg=\"database connection lost\" err=\"%s\"", e.text);
     ledger_reconnect(l);
@@ -352,12 +361,25 @@ static void await_work(struct ledger *l)
         queue_wait(l->config.inbox, l->n_jobs ? 200 : 1000);
 }
 
+/* Only the lines of the log and the certificates are judged by the host's own calendar. */
+static void compare_clocks(struct ledger *l)
+{
+    struct err e = db_clock_read(l->config.clock, l->db);
+    if (e.code) ledger_reconnect(l);
+    int64_t ahead_us = db_clock_ahead_us(l->config.clock);
+    if (ahead_us < CLOCK_DIFFERS_US && ahead_us > -CLOCK_DIFFERS_US) return;
+    log_warn("ledger",
+             "msg=\"this host's clock is not the database's, which counts\" ahead_s=%" PRId64,
+             ahead_us / 1000000);
+}
+
 static void *ledger_main(void *arg)
 {
     struct ledger *l = arg;
     struct note notes[NOTES_AT_ONCE];
     pthread_setname_np(pthread_self(), "ledger");
-    ledger_know_server(l);
+    compare_clocks(l);
+    if (l->db) ledger_know_server(l);
     while (!l->went_back && !(l->stop_until_us && (l->n_jobs == 0 || given_up(l)))) {
         await_work(l);
         size_t n;

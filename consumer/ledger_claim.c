@@ -172,7 +172,7 @@ struct err ledger_claim(struct ledger *l, struct job *job)
     }
     job_set_state(job, JOB_SENDING);
     METRICS_ADD(chunks_claimed, 1);
-    if (job->published_us) METRICS_OBSERVE(queue_wait, clock_utc_us() - job->published_us);
+    if (job->published_us) METRICS_OBSERVE(queue_wait, ledger_now_us(l) - job->published_us);
     if (mine)
         begin_sending(l, job);
     else

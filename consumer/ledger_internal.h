@@ -88,6 +88,9 @@ void ledger_commit(struct ledger *l);
 bool ledger_wants_commit(const struct ledger *l, const struct job *job);
 bool ledger_gathers(const struct ledger *l);
 
+/* ledger_now_us: the database's clock, which judges and records days and hours; UTC. */
+int64_t ledger_now_us(const struct ledger *l);
+
 /* ledger_reconnect: opens the connection anew, with backoff for as long as it takes; false when
  * the time to stop is over. */
 bool ledger_reconnect(struct ledger *l);

@@ -32,6 +32,7 @@ struct worker {
     struct broker_config broker_config;
     struct db *db;
     struct broker *broker;
+    struct db_clock clock;
 };
 
 /* A connection has its socket and two descriptors of libcurl's. */
@@ -84,17 +85,19 @@ static struct err connect_both(struct worker *w)
 }
 
 /* Until a signal. The threads take the connections. */
-static void run_threads(const struct worker *w, int signal_fd)
+static void run_threads(struct worker *w, int signal_fd)
 {
     const struct settings *settings = w->settings;
     size_t jobs = (size_t)settings->worker.prefetch * 2 + 2;
     struct queue *to_broker = queue_new(jobs * NOTES_PER_JOB);
     struct queue *to_sender = queue_new(jobs * NOTES_PER_JOB + QUEUE_SPARE);
     struct queue *to_ledger = queue_new(jobs * CHUNK_RECIPIENTS_MAX + QUEUE_SPARE);
-    struct ledger *ledger = ledger_start(
-        &(struct ledger_config){settings, w->db_config, w->name, to_ledger, to_sender, to_broker},
-        w->db);
-    struct sender *sender = sender_start(&(struct sender_config){settings, to_sender, to_ledger});
+    struct ledger *ledger =
+        ledger_start(&(struct ledger_config){settings, w->db_config, w->name, to_ledger, to_sender,
+                                             to_broker, &w->clock},
+                     w->db);
+    struct sender *sender =
+        sender_start(&(struct sender_config){settings, to_sender, to_ledger, &w->clock});
     log_info("consumer", "msg=\"ready\" worker=%s lane=%s", w->name, settings->worker.lane);
     bool clean = intake_run(
         &(struct intake_config){settings, w->broker_config, to_broker, to_ledger, signal_fd},
@@ -114,6 +117,7 @@ struct err worker_run(const struct settings *settings)
     struct metrics_server *server;
     raise_file_limit(settings);
     configure(&w);
+    db_clock_init(&w.clock);
     struct err e = connect_both(&w);
     int signal_fd = stop_signal_watch(); /* until here there is nothing to end in order */
     if (!e.code) e = metrics_serve(settings->worker.listen, &server);

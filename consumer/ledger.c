@@ -17,8 +17,6 @@
 enum {
     NOTES_AT_ONCE = 256,
     CONTROL_EVERY_US = 1000000,
-    CLOCK_EVERY_US = 20000000, /* or each third of a lease, where that is shorter */
-    CLOCK_DIFFERS_US = 5000000,
     SQL_MAX = 16 * 1024 * 1024,
     GATHER_NAP_MS = 1,
     STOP_GRACE_US = 10000000, /* beyond the drain time: what has come is committed */
@@ -260,40 +258,6 @@ static void on_note(struct ledger *l, const struct note *note)
     }
 }
 
-bool ledger_reconnect(struct ledger *l)
-{
-    METRICS_SET(database_connected, false);
-    for (int tries = 0;; tries++) {
-        db_close(l->db);
-        l->db = NULL;
-        struct err e = db_open(&l->db, &l->config.db);
-        if (!e.code) e = db_clock_read(l->config.clock, l->db);
-        if (!e.code) {
-            METRICS_SET(database_connected, true);
-            log_info("ledger", "msg=\"database connection is back\"");
-            ledger_know_server(l);
-            return true;
-        }
-        if (ledger_is_out_of_time(l)) return false;
-        log_warn("ledger", "msg=\"no database\" tries=%d err=\"%s\"", tries + 1, e.text);
-        clock_sleep_ms(clock_backoff_ms(tries, 50, 2000));
-    }
-}
-
-/* The server ends a session that is idle for a lease, so that a dead worker's transaction stalls
- * nobody (C5). A living one asks what time it is in between. */
-static void keep_alive(struct ledger *l)
-{
-    int64_t now = clock_boot_us();
-    int64_t every_us = l->lease_us / 3 < CLOCK_EVERY_US ? l->lease_us / 3 : CLOCK_EVERY_US;
-    if (!l->db || now - l->kept_alive_us < every_us) return;
-    l->kept_alive_us = now;
-    struct err e = db_clock_read(l->config.clock, l->db);
-    if (!e.code) return;
-    log_warn("ledger", "msg=\"database connection lost\" err=\"%s\"", e.text);
-    ledger_reconnect(l);
-}
-
 /* One of the received; false where the others have to wait. */
 static bool take_up(struct ledger *l, struct job *job)
 {
@@ -344,11 +308,12 @@ bool ledger_is_out_of_time(const struct ledger *l)
     return l->stop_until_us && clock_boot_us() > l->stop_until_us + STOP_GRACE_US;
 }
 
-/* Given up: the time to stop is over and the database did not take what is left. The messages are
- * not acked; the broker delivers them again, and the next claim recovers. */
-static bool given_up(const struct ledger *l)
+/* At the end of a stop the database may not have taken what is left. The messages are not acked;
+ * the broker delivers them again, and the next claim recovers. */
+static bool is_through(const struct ledger *l)
 {
-    return ledger_is_out_of_time(l) || (l->stop_until_us && !l->db);
+    if (l->went_back || l->locked_out) return true;
+    return l->stop_until_us && (l->n_jobs == 0 || !l->db || ledger_is_out_of_time(l));
 }
 
 /* While outcomes gather the thread sleeps: each of them would wake it. */
@@ -361,26 +326,13 @@ static void await_work(struct ledger *l)
         queue_wait(l->config.inbox, l->n_jobs ? 200 : 1000);
 }
 
-/* Only the lines of the log and the certificates are judged by the host's own calendar. */
-static void compare_clocks(struct ledger *l)
-{
-    struct err e = db_clock_read(l->config.clock, l->db);
-    if (e.code) ledger_reconnect(l);
-    int64_t ahead_us = db_clock_ahead_us(l->config.clock);
-    if (ahead_us < CLOCK_DIFFERS_US && ahead_us > -CLOCK_DIFFERS_US) return;
-    log_warn("ledger",
-             "msg=\"this host's clock is not the database's, which counts\" ahead_s=%" PRId64,
-             ahead_us / 1000000);
-}
-
 static void *ledger_main(void *arg)
 {
     struct ledger *l = arg;
     struct note notes[NOTES_AT_ONCE];
     pthread_setname_np(pthread_self(), "ledger");
-    compare_clocks(l);
-    if (l->db) ledger_know_server(l);
-    while (!l->went_back && !(l->stop_until_us && (l->n_jobs == 0 || given_up(l)))) {
+    ledger_session_start(l);
+    while (!is_through(l)) {
         await_work(l);
         size_t n;
         do {
@@ -388,11 +340,12 @@ static void *ledger_main(void *arg)
             for (size_t i = 0; i < n; i++) on_note(l, &notes[i]);
         } while (n == NOTES_AT_ONCE);
         claim_received(l);
-        if (any_wants_commit(l)) ledger_commit(l);
+        if (l->db && any_wants_commit(l)) ledger_commit(l);
         obey_control(l);
-        keep_alive(l);
+        ledger_keep_alive(l);
     }
-    queue_push(l->config.to_broker, (struct note){.kind = NOTE_STOP});
+    queue_push(l->config.to_broker,
+               (struct note){.kind = NOTE_STOP, .value = l->went_back || l->locked_out});
     return NULL;
 }
 
@@ -413,6 +366,7 @@ void ledger_join(struct ledger *l)
 {
     pthread_join(l->thread, NULL);
     db_close(l->db);
+    login_fini(&l->login);
     run_cache_fini(&l->runs);
     buf_fini(&l->sql);
     free(l->jobs);

@@ -5,6 +5,7 @@
 #include <stdbool.h>
 
 #include "common/buf.h"
+#include "common/login.h"
 #include "consumer/job.h"
 #include "consumer/ledger.h"
 #include "consumer/run.h"
@@ -47,6 +48,9 @@ struct ledger {
     char second_text[20];
     char server[160]; /* the database server's own name for itself */
     bool went_back;   /* C13: it lost commits, and this worker must not go on */
+    bool locked_out;  /* it refuses the login, and has for start_limit: this worker ends */
+    struct login login;
+    char session_lock[40]; /* GET_LOCK's name for our session */
 };
 
 /* What the fenced UPDATE does besides counting. */
@@ -91,9 +95,18 @@ bool ledger_gathers(const struct ledger *l);
 /* ledger_now_us: the database's clock, which judges and records days and hours; UTC. */
 int64_t ledger_now_us(const struct ledger *l);
 
-/* ledger_reconnect: opens the connection anew, with backoff for as long as it takes; false when
- * the time to stop is over. */
+/* ledger_session_start: makes the open connection the ledger's session: it can be ended from
+ * another one, and says what time it is. */
+void ledger_session_start(struct ledger *l);
+
+/* ledger_reconnect: ends the session before, where the server still has it, and opens another, with
+ * backoff for as long as it takes. False, and without a connection, when the time to stop is over
+ * or the worker is locked_out. */
 bool ledger_reconnect(struct ledger *l);
+
+/* ledger_keep_alive: the server ends a session that is idle for a lease, so that a dead worker's
+ * transaction stalls nobody (C5). A living one asks what time it is in between. */
+void ledger_keep_alive(struct ledger *l);
 
 /* ledger_is_out_of_time: whether the time to stop is over, and with it the time to commit. */
 bool ledger_is_out_of_time(const struct ledger *l);

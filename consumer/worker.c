@@ -22,6 +22,9 @@
 /* A job in hand can have this many notes under way at once, beside its outcomes. */
 enum { NOTES_PER_JOB = 64, QUEUE_SPARE = 4096 };
 
+/* Nothing that a worker asks the database takes longer, unless the database stands still. */
+enum { IO_TIMEOUT_MAX_S = 30 };
+
 /* Messages up to this size are read, so that one which is too large can say so as a dead letter. */
 enum { DEAD_LETTER_MAX = 16 * 1024 * 1024 };
 
@@ -63,12 +66,31 @@ static void choose_name(struct worker *w)
         snprintf(w->name, sizeof w->name, "%s-%d", host, (int)getpid());
 }
 
+static int at_least(int value, int least)
+{
+    return value > least ? value : least;
+}
+
+static int at_most(int value, int most)
+{
+    return value < most ? value : most;
+}
+
+/* PROTOCOL C5, C6. A lease is renewed each third of it. When a renewal gets no answer, half a lease
+ * is left, or with the shortest leases a sixth: to find out, to connect anew and to renew. */
+static void bound_database(struct db_config *config, int lease_s)
+{
+    config->session_timeout_s = lease_s;
+    config->lock_wait_s = at_most(at_least(lease_s / 5, 1), 3);
+    config->io_timeout_ms =
+        1000 * at_most(at_least(lease_s / 6, config->lock_wait_s + 1), IO_TIMEOUT_MAX_S);
+}
+
 static void configure(struct worker *w)
 {
     choose_name(w);
     w->db_config = start_db_config(w->settings, "mailflock-consumer");
-    w->db_config.session_timeout_s = start_lease_s(w->settings); /* PROTOCOL C5 */
-    w->db_config.io_timeout_ms = (int)w->settings->worker.lease_ms;
+    bound_database(&w->db_config, start_lease_s(w->settings));
     w->broker_config = start_broker_config(w->settings, w->name);
     w->broker_config.max_body = DEAD_LETTER_MAX;
 }

@@ -254,11 +254,6 @@ static inline void sender_step(struct worker *w)
     }
 }
 
-static inline bool is_through(const struct ledger *l)
-{
-    return l->went_back || (l->stop_until_us && (l->n_jobs == 0 || given_up(l)));
-}
-
 /* One round of ledger_main. */
 static inline void ledger_step(struct worker *w)
 {
@@ -268,9 +263,9 @@ static inline void ledger_step(struct worker *w)
     size_t n = queue_pop(w->inbox, notes, 1 + (size_t)rand() % 16);
     for (size_t i = 0; i < n; i++) on_note(l, &notes[i]);
     claim_received(l);
-    if (any_wants_commit(l)) ledger_commit(l);
+    if (l->db && any_wants_commit(l)) ledger_commit(l);
     obey_control(l);
-    keep_alive(l);
+    ledger_keep_alive(l);
 }
 
 static inline void start_worker(struct worker *w)
@@ -287,7 +282,7 @@ static inline void start_worker(struct worker *w)
     };
     buf_init(&w->l.sql, 1 << 20);
     while (db_open(&w->l.db, &w->l.config.db).code) continue;
-    compare_clocks(&w->l);
+    ledger_session_start(&w->l);
 }
 
 /* Its connection to the broker is gone: all it holds is delivered again. */

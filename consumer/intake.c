@@ -26,6 +26,7 @@ enum {
     RECONNECT_BASE_MS = 100,
     RECONNECT_MAX_MS = 5000,
     PUBLISH_AGAIN_US = 500000,
+    SAY_NEWER_EVERY_US = 60000000,
     STOP_GRACE_US = 15000000, /* beyond the drain time: commits, copies and acks */
 };
 
@@ -55,7 +56,7 @@ struct intake {
     bool failed; /* it ends for a reason of its own, not by a signal */
     int in_hand; /* jobs and outgoing messages without a job */
     int tries;
-    int64_t reconnect_at_us, stop_by_us;
+    int64_t reconnect_at_us, stop_by_us, say_newer_at_us;
     struct outgoing *outgoing;
     struct buf body; /* retry messages are written here */
 };
@@ -113,18 +114,27 @@ static struct outgoing *add_outgoing(struct intake *in, enum note_kind kind)
     return *end = o;
 }
 
-/* A message that is no chunk: to the dead letters as it came, with the reason. */
-static void bury(struct intake *in, const struct broker_event *event, const char *reason)
+/* A message that is no chunk: to the dead letters as it came, with the reason. One of a newer
+ * version waits for a worker that can read it (PROTOCOL C2), which is said once a minute. */
+static void pass_undecoded(struct intake *in, const struct broker_event *event, const struct err *e)
 {
-    log_error("broker", "msg=\"dead letter\" bytes=%zu reason=\"%s\"", event->body_len, reason);
-    struct outgoing *o = add_outgoing(in, NOTE_DEAD);
+    bool newer = e->code == ERR_NEWER;
+    struct outgoing *o = add_outgoing(in, newer ? NOTE_COPY : NOTE_DEAD);
+    o->delay_s = newer ? START_WAIT_DELAY_S : 0;
     o->body = mem_alloc(event->body_len);
     if (event->body_len) memcpy(o->body, event->body, event->body_len);
     o->body_len = event->body_len;
     o->delivery_tag = event->delivery_tag;
     o->epoch = in->epoch;
-    snprintf(o->reason, sizeof o->reason, "%s", reason);
+    snprintf(o->reason, sizeof o->reason, "%s", e->text);
     log_text(o->message_id, sizeof o->message_id, event->message_id, strlen(event->message_id));
+    if (!newer)
+        log_error("broker", "msg=\"dead letter\" bytes=%zu reason=\"%s\"", event->body_len,
+                  e->text);
+    else if (clock_boot_us() >= in->say_newer_at_us) {
+        in->say_newer_at_us = clock_boot_us() + SAY_NEWER_EVERY_US;
+        log_warn("broker", "msg=\"left to a newer worker\" reason=\"%s\"", e->text);
+    }
 }
 
 /* Only the producer writes that header: a copy that went through a delay queue has none. */
@@ -147,7 +157,7 @@ static void on_delivery(struct intake *in, const struct broker_event *event)
     in->in_hand++;
     struct err e = chunk_decode(event->body, event->body_len, &message);
     if (e.code) {
-        bury(in, event, e.text);
+        pass_undecoded(in, event, &e);
         return;
     }
     struct job *job = job_new(&message, event->body, event->body_len);

@@ -14,7 +14,8 @@
 enum {
     LEDGER_POISON_CLAIMS = 5, /* PROTOCOL C11 */
     LEDGER_ROWS_MAX = 1000,   /* delivery rows in one INSERT */
-    LEDGER_OVERDUE_S = 600,   /* next_due lies this long after a message is due to be taken up */
+    LEDGER_NEWER_RUNS = 16,
+    LEDGER_OVERDUE_S = 600, /* next_due lies this long after a message is due to be taken up */
     LEDGER_RELEASE_DELAY_S = 1,
     LEDGER_WAIT_DELAY_S = 15, /* paused runs, retries that came early, transports we lack */
 };
@@ -47,8 +48,13 @@ struct ledger {
     int64_t second;         /* the time that second_text shows */
     char second_text[20];
     char server[160]; /* the database server's own name for itself */
-    bool went_back;   /* C13: it lost commits, and this worker must not go on */
-    bool locked_out;  /* it refuses the login, and has for start_limit: this worker ends */
+    struct ledger_newer {
+        uint64_t run;
+        int64_t until_us;       /* CLOCK_BOOTTIME: it is not read again before */
+    } newer[LEDGER_NEWER_RUNS]; /* runs whose content this worker cannot read: a newer one can */
+    unsigned n_newer;           /* of them that were ever noted; the oldest is forgotten first */
+    bool went_back;             /* C13: it lost commits, and this worker must not go on */
+    bool locked_out; /* it refuses the login, and has for start_limit: this worker ends */
     struct login login;
     char session_lock[40]; /* GET_LOCK's name for our session */
 };

@@ -76,6 +76,10 @@ struct err ledger_claim(struct ledger *l, struct job *job) MUST_CHECK;
 /* ledger_wants_claim: whether a JOB_RECEIVED is to be claimed, or given back, now. */
 bool ledger_wants_claim(const struct ledger *l, const struct job *job);
 
+/* ledger_room_left: how many more positions of all chunks of a transport may be ambiguous after a
+ * crash: what PROTOCOL C4 promises. */
+uint32_t ledger_room_left(const struct ledger *l, const struct settings_transport *transport);
+
 /* ledger_held_too_long: RabbitMQ's consumer_timeout would end the channel before long. */
 bool ledger_held_too_long(const struct job *job);
 

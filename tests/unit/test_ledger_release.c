@@ -194,6 +194,25 @@ static void a_stop_shortens_what_a_pause_has_promised(void **state)
     end();
 }
 
+/* One of 20 minutes with two mails on the way. The other has a share of the window meanwhile. */
+static void a_chunk_that_awaits_replies_leaves_room_to_others(void **state)
+{
+    (void)state;
+    begin(false);
+    hold_for(1100);
+    struct w_chunk *other = &world.chunks[1];
+    snprintf(other->state, sizeof other->state, "planned");
+    put_message(1, 1, NULL, 0);
+    broker_step(w);
+    for (int i = 0; i < 50; i++) step();
+    assert_int_equal(other->token, 0); /* not needed yet */
+    for (int i = 0; i < 100; i++) step();
+    assert_int_equal(w->l.jobs[0]->state, JOB_RELEASING);
+    assert_true(other->token && other->started > 0);
+    assert_true(w->l.jobs[0]->n_granted + w->l.jobs[1]->n_granted <= WINDOW_MAX);
+    end();
+}
+
 /* In which state the run is when the replies are there decides where the message waits. */
 static void changes_twice(const char *first, const char *second, int64_t delay_s)
 {
@@ -266,6 +285,7 @@ int main(void)
         cmocka_unit_test(a_chunk_of_twenty_minutes_awaits_replies_until_the_brokers_limit_is_near),
         cmocka_unit_test(no_release_awaits_replies_past_the_brokers_limit),
         cmocka_unit_test(a_stop_shortens_what_a_pause_has_promised),
+        cmocka_unit_test(a_chunk_that_awaits_replies_leaves_room_to_others),
         cmocka_unit_test(paused_and_resumed_while_replies_are_awaited_goes_on_at_once),
         cmocka_unit_test(paused_and_cancelled_while_replies_are_awaited_is_skipped),
         cmocka_unit_test(a_worker_that_lost_its_lease_awaits_replies),

@@ -461,9 +461,14 @@ static void smtp_drop(struct transport *base, const struct task *task)
 static void smtp_drop_all(struct transport *base, const struct task *task)
 {
     struct smtp_transport *t = (struct smtp_transport *)(void *)base;
-    for (int i = 0; i < t->n_conns; i++)
-        if (smtp_dialogue_expendable(&t->conns[i].dialogue, task))
-            close_conn(&t->conns[i], OUTCOME_OPEN, false, "given back before the reply came");
+    for (int i = 0; i < t->n_conns; i++) {
+        struct conn *c = &t->conns[i];
+        if (!smtp_dialogue_expendable(&c->dialogue, task)) continue;
+        /* After a standstill more replies may be there than one round of events has told of. */
+        if (c->state == CONN_OPEN && !read_replies(c)) continue;
+        if (smtp_dialogue_expendable(&c->dialogue, task))
+            close_conn(c, OUTCOME_OPEN, false, "given back before the reply came");
+    }
 }
 
 static void smtp_close(struct transport *base)

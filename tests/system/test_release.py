@@ -86,6 +86,28 @@ class ReleaseTest(FlowTest):
         counts = self.stage.assert_balanced(self.run_id)
         self.assertTrue(0 < counts["unknown"] <= CONNECTIONS, counts)
 
+    def test_replies_that_came_while_the_worker_stood_still(self):
+        """More connections than one round of events tells of, and the time to stop is over when it goes
+        on: what is there is read before anything is given up."""
+        connections = 150
+        self.flow(recipients=1000, workers=1, lease_s=60, held=True, relay={"connections": connections},
+                  campaign={"audience": {"chunk": 500}})
+        worker = self.workers[0]
+        self.smtp.resume()
+        self.more(2 * connections)
+        self.smtp.stall()
+        worker.signal(signal.SIGTERM)
+        worker.wait_for_log("stopping")
+        worker.freeze()
+        self.smtp.resume()
+        ended = self.stage.value("SELECT UTC_TIMESTAMP(6) + INTERVAL 7 SECOND")  # the drain time is 5 s
+        wait_until(lambda: self.stage.value("SELECT UTC_TIMESTAMP(6)") > ended, 60, "the end of the wait")
+        worker.thaw()
+        self.assertEqual(worker.wait(60), 0)
+        counts = self.stage.assert_balanced(self.run_id)
+        self.assertEqual(counts["unknown"], 0, counts)
+        self.assertEqual(counts["sent"], len(self.smtp.mails()))
+
     def test_replies_that_never_come(self):
         """The relay's own limit counts: final_reply_timeout."""
         self.begin("pause", relay={"final_reply_timeout": "15s"})

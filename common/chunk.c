@@ -177,9 +177,10 @@ static struct err read_root(const cJSON *root, struct chunk_message *out)
     double version, run, chunk, attempt;
     if (!cJSON_IsObject(root)) return bad("the body", "a JSON object");
     TRY(read_whole(root, "v", 1000, &version));
-    if (version != 1)
-        return err_make(ERR_INPUT, 0, "chunk message: version %.0f, this program reads version 1",
-                        version);
+    if (version != CHUNK_VERSION)
+        return err_make(version > CHUNK_VERSION ? ERR_NEWER : ERR_INPUT, 0,
+                        "chunk message: version %.0f, this program reads version %d", version,
+                        CHUNK_VERSION);
     TRY(read_whole(root, "run", 9007199254740991.0, &run));
     TRY(read_whole(root, "chunk", 4294967295.0, &chunk));
     TRY(read_whole(root, "attempt", 1000, &attempt));

@@ -1,5 +1,5 @@
-/* The chunk message, version 1: what travels from the producer to a consumer, and back to the
- * broker as a retry. The contract in full is docs/chunk-format.md. Pure: no I/O, no clock. */
+/* The chunk message: what travels from the producer to a consumer, and back to the broker as a
+ * retry. The contract in full is docs/chunk-format.md. Pure: no I/O, no clock. */
 #ifndef MAILFLOCK_CHUNK_H
 #define MAILFLOCK_CHUNK_H
 
@@ -12,6 +12,7 @@
 #include "common/value.h"
 
 enum {
+    CHUNK_VERSION = 1,
     CHUNK_RECIPIENTS_MAX = 10000,
     CHUNK_BODY_MAX = 4 * 1024 * 1024, /* bytes of a message; a larger one is a dead letter */
     CHUNK_BODY_TARGET = 256 * 1024,   /* the producer closes a chunk that has reached this */

@@ -62,7 +62,7 @@ static void write_files(const struct content *c, struct buf *out)
 
 void content_encode(const struct content *c, struct buf *out)
 {
-    buf_append_text(out, "{\"v\":1");
+    buf_append_format(out, "{\"v\":%d", CONTENT_VERSION);
     for (int i = 0; i < N_TEXTS; i++) {
         const char *text = *(const char *const *)((const char *)c + TEXTS[i].offset);
         buf_append_format(out, ",\"%s\":", TEXTS[i].name);
@@ -177,7 +177,12 @@ static struct err read_delays(const cJSON *root, struct content *out)
 static struct err read_root(const cJSON *root, struct content *out)
 {
     double number;
-    TRY(read_number(root, "v", 1, &number));
+    TRY(read_number(root, "v", 1e9, &number));
+    if (number != (double)(int)number) return bad("v");
+    if (number > CONTENT_VERSION)
+        return err_make(ERR_NEWER, 0,
+                        "the run's content has version %.0f, this program reads up to %d", number,
+                        CONTENT_VERSION);
     TRY(read_texts(root, out));
     TRY(read_partials(root, out));
     TRY(read_files(root, out));

@@ -146,7 +146,7 @@ static const struct conf_key keys[] = {
      "Named databases."},
     {"start_limit", CONF_DURATION, 0, AT(start_limit_ms), "60s", 0, HOUR, NULL, NULL,
      "How long a program tries to reach broker and database at its start before it gives up; `0s`: "
-     "one attempt."},
+     "one attempt. A worker ends when one of them has refused its login for so long."},
     {"log.level", CONF_CHOICE, 0, AT(log.level), "info", 0, 0, LOG_LEVEL_NAMES, NULL,
      "The least that is logged. Addresses appear at `debug` only."},
     {"log.format", CONF_CHOICE, 0, AT(log.format), "text", 0, 0, formats, NULL,
@@ -285,6 +285,7 @@ struct err settings_read(const char *file, struct settings *settings)
         settings_free(settings);
         return e;
     }
+    settings->file = file;
     resolve_dir(file, &settings->campaigns_dir);
     resolve_dir(file, &settings->templates_dir);
     return err_none();

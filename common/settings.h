@@ -73,6 +73,7 @@ struct settings_contacts {
 };
 
 struct settings {
+    const char *file; /* what they were read from; borrowed */
     struct settings_broker broker;
     struct settings_database database; /* the ledger's */
     struct conf_groups databases;      /* of struct settings_audience_database */

@@ -22,8 +22,8 @@ struct run {
     int refs; /* atomic by __atomic builtins: jobs are freed by the broker thread */
 };
 
-/* run_load: reads and compiles run id. ERR_INPUT where there is no such run or its content is no
- * longer readable. The caller holds one reference. */
+/* run_load: reads and compiles run id. ERR_INPUT where there is no such run or its content is
+ * not readable, ERR_NEWER where a newer program can read it. The caller holds one reference. */
 struct err run_load(struct db *db, uint64_t id, struct run **out) MUST_CHECK;
 struct run *run_ref(struct run *run);
 void run_unref(struct run *run); /* NULL is fine */

@@ -84,7 +84,7 @@ static void record(struct task *task, uint32_t index, const struct outcome *outc
     bool maybe = o->maybe;
     *o = *outcome;
     o->maybe = maybe;
-    o->at_us = clock_utc_us();
+    o->at_us = db_clock_now_us(task->transport->sender->config.clock);
     struct outcome_rules rules = {
         .attempt = job->message.attempt,
         .max_attempts = c->max_attempts,
@@ -115,7 +115,7 @@ static bool build(struct task *task, uint32_t index, struct buf *body)
         .to_len = to->to_len,
         .vars = &to->vars,
         .message_id = job_mail_id(mail_id, task->job, index),
-        .date_s = clock_utc_us() / 1000000,
+        .date_s = db_clock_now_us(task->transport->sender->config.clock) / 1000000,
     };
     buf_reset(body);
     if (!bad_address && message_build(task->job->run->mail, &r, &task->transport->sender->scratch,

@@ -160,7 +160,7 @@ class ConsumerTest(unittest.TestCase):
                 "not JSON at byte": whole[:len(whole) // 2],
                 "a JSON object": "[1, 2]",
                 "not JSON at byte %d of" % len(whole): whole + whole,
-                "version 2": changed(v=2),
+                "version 0": changed(v=0),
                 "v must be": changed(v="1"),
                 "run must be": changed(run=-1),
                 "chunk must be": changed(chunk=1.5),

@@ -2,7 +2,6 @@
 #include <curl/curl.h>
 #include <getopt.h>
 #include <malloc.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -15,8 +14,8 @@
 
 static const char USAGE[] =
     "usage: mailflock-consumer [-c FILE] [--contacts] [-t] [-V] [-h] [--help-config]\n"
-    "Takes chunks from RabbitMQ, sends their mails, records every outcome. SIGTERM finishes what\n"
-    "is in flight and gives the rest back.\n"
+    "Takes chunks from RabbitMQ, sends their mails, records every outcome. SIGTERM, SIGINT,\n"
+    "SIGHUP and SIGQUIT finish what is in flight and give the rest back.\n"
     "  -c FILE        settings (config/mailflock.cfg)\n"
     "  --contacts     send nothing; keep the contact cache fresh from events\n"
     "  -t             check the settings and exit\n"
@@ -71,7 +70,6 @@ int main(int argc, char **argv)
     }
     mallopt(M_ARENA_MAX, 2);
     curl_global_init(CURL_GLOBAL_DEFAULT);
-    signal(SIGPIPE, SIG_IGN);
     stop_signal_ends();
     e = contacts ? contacts_run(&settings) : worker_run(&settings);
     curl_global_cleanup();

@@ -18,6 +18,7 @@
 #include "consumer/metrics.h"
 #include "consumer/sender.h"
 #include "consumer/stop_signal.h"
+#include "consumer/worker_name.h"
 
 /* A job in hand can have this many notes under way at once, beside its outcomes. */
 enum { NOTES_PER_JOB = 64, QUEUE_SPARE = 4096 };
@@ -27,7 +28,7 @@ enum { DEAD_LETTER_MAX = 16 * 1024 * 1024 };
 
 struct worker {
     const struct settings *settings;
-    char name[64];
+    char name[WORKER_NAME_SIZE];
     struct db_config db_config;
     struct broker_config broker_config;
     struct db *db;
@@ -51,20 +52,9 @@ static void raise_file_limit(const struct settings *settings)
                  (unsigned long long)limit.rlim_cur, (unsigned long long)wanted);
 }
 
-static void choose_name(struct worker *w)
-{
-    char host[48];
-    if (gethostname(host, sizeof host)) snprintf(host, sizeof host, "worker");
-    host[sizeof host - 1] = '\0';
-    if (*w->settings->worker.name)
-        snprintf(w->name, sizeof w->name, "%s", w->settings->worker.name);
-    else
-        snprintf(w->name, sizeof w->name, "%s-%d", host, (int)getpid());
-}
-
 static void configure(struct worker *w)
 {
-    choose_name(w);
+    worker_name_choose(w->name, w->settings->worker.name);
     w->db_config = start_db_config(w->settings, "mailflock-consumer");
     w->db_config.session_timeout_s = start_lease_s(w->settings); /* PROTOCOL C5 */
     w->db_config.io_timeout_ms = (int)w->settings->worker.lease_ms;

@@ -39,6 +39,7 @@ struct conn {
     CURL *easy;
     curl_socket_t fd;
     struct smtp_offers offers;
+    bool looking_up; /* connecting, and the relay's name may not be known yet */
     bool want_write;
     int64_t opened_us;   /* when connecting began */
     int64_t deadline_us; /* 0 = none */
@@ -53,10 +54,27 @@ struct smtp_transport {
     CURLSH *share;         /* what was looked up in the DNS, for all connections */
     struct conn *conns;
     int n_conns, n_open, n_connecting;
-    int failures;          /* in a row */
+    int n_looking_up; /* of those that are connecting: at most one, or each would ask the DNS */
+    int failures;     /* in a row */
     int64_t wait_until_us; /* no new connections before; 0 = none */
-    char url[300];
+    char url[800];         /* settings.url and a name for EHLO */
 };
+
+static void end_lookup(struct conn *c)
+{
+    if (!c->looking_up) return;
+    c->looking_up = false;
+    c->t->n_looking_up--;
+    c->t->base.wake_due = true;
+}
+
+/* libcurl has a socket, so it has an address, which the connections share from now on. */
+static int on_socket_made(void *user, curl_socket_t fd, curlsocktype purpose)
+{
+    (void)fd, (void)purpose;
+    end_lookup(user);
+    return CURL_SOCKOPT_OK;
+}
 
 static void close_conn(struct conn *c, enum outcome_status unanswered, bool lost,
                        const char *reason)
@@ -70,6 +88,7 @@ static void close_conn(struct conn *c, enum outcome_status unanswered, bool lost
         METRICS_ADD(connections_open, -1);
     }
     c->state = CONN_CLOSED;
+    end_lookup(c);
     t->base.wake_due = true; /* for another in its place */
     if (c->fd != CURL_SOCKET_BAD) sender_watch(t->base.sender, c->fd, 0, &c->watch);
     curl_loop_remove(c->curl, c->easy);
@@ -147,6 +166,9 @@ static void open_conn(struct smtp_transport *t, struct conn *c)
     curl_easy_setopt(c->easy, CURLOPT_CONNECT_ONLY, 1L);
     curl_easy_setopt(c->easy, CURLOPT_FRESH_CONNECT, 1L);
     curl_easy_setopt(c->easy, CURLOPT_NOSIGNAL, 1L);
+    curl_easy_setopt(c->easy, CURLOPT_QUICK_EXIT, 1L); /* see curl_loop_remove */
+    curl_easy_setopt(c->easy, CURLOPT_SOCKOPTFUNCTION, on_socket_made);
+    curl_easy_setopt(c->easy, CURLOPT_SOCKOPTDATA, c);
     curl_easy_setopt(c->easy, CURLOPT_PROXY, "");
     curl_easy_setopt(c->easy, CURLOPT_TCP_NODELAY, 1L);
     curl_easy_setopt(c->easy, CURLOPT_CONNECTTIMEOUT_MS, (long)s->connect_timeout_ms);
@@ -163,7 +185,10 @@ static void open_conn(struct smtp_transport *t, struct conn *c)
     c->state = CONN_CONNECTING;
     c->opened_us = clock_boot_us();
     t->n_connecting++;
+    c->looking_up = true;
+    t->n_looking_up++;
     curl_loop_add(c->curl, c->easy);
+    curl_loop_tick(c->curl, clock_boot_us()); /* to a socket, where the address is known */
 }
 
 /* A deadline counts from the last progress, a reply or bytes that the socket took, which takes the
@@ -381,16 +406,21 @@ static struct transport *smtp_open(struct sender *sender, const struct settings_
     return &t->base;
 }
 
+/* One lookup of the name at a time: the others wait for its answer. */
+static bool may_connect(const struct smtp_transport *t)
+{
+    return !t->n_looking_up && clock_boot_us() >= t->wait_until_us;
+}
+
 /* As many new connections as there are mails that no open one is going to take. */
 static void open_more(struct smtp_transport *t)
 {
     if (t->n_open + t->n_connecting >= t->n_conns) return;
-    if (t->wait_until_us && clock_boot_us() < t->wait_until_us) return;
     /* After trouble one connection goes first, to see whether it is over. */
     int most = t->failures ? 1 : t->n_conns;
     int room = most - t->n_connecting - (t->failures ? t->n_open : 0);
     int mails = (int)sender_available(&t->base, (uint32_t)t->n_conns) - t->n_connecting;
-    for (int i = 0; i < t->n_conns && room > 0 && mails > 0; i++) {
+    for (int i = 0; i < t->n_conns && room > 0 && mails > 0 && may_connect(t); i++) {
         if (t->conns[i].state != CONN_CLOSED) continue;
         open_conn(t, &t->conns[i]);
         room--;

@@ -337,6 +337,7 @@ static void *ledger_main(void *arg)
         if (any_wants_commit(l)) ledger_commit(l);
         obey_control(l);
         keep_alive(l);
+        run_cache_trim(&l->runs);
     }
     queue_push(l->config.to_broker, (struct note){.kind = NOTE_STOP});
     return NULL;

@@ -36,6 +36,16 @@ static void print_help_config(void)
     buf_fini(&help);
 }
 
+/* Large blocks, such as a run's files, are given back to the system when they are freed. By itself
+ * the C library begins to keep them after it has seen the first. */
+static void keep_memory_small(void)
+{
+    enum { LARGE = 1024 * 1024 };
+    mallopt(M_ARENA_MAX, 2);
+    mallopt(M_MMAP_THRESHOLD, LARGE);
+    mallopt(M_TRIM_THRESHOLD, 2 * LARGE);
+}
+
 int main(int argc, char **argv)
 {
     static const struct option LONG[] = {
@@ -68,7 +78,7 @@ int main(int argc, char **argv)
         settings_free(&settings);
         return EXIT_SUCCESS;
     }
-    mallopt(M_ARENA_MAX, 2);
+    keep_memory_small();
     curl_global_init(CURL_GLOBAL_DEFAULT);
     stop_signal_ends();
     e = contacts ? contacts_run(&settings) : worker_run(&settings);

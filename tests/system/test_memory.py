@@ -1,5 +1,8 @@
 """What strangers and operators can make a worker hold: its peak (VmHWM) stays near what it has anyway."""
 
+import datetime
+import os
+import random
 import unittest
 
 from contact_fixture import ContactTestCase
@@ -50,6 +53,25 @@ class MessageTest(unittest.TestCase):
             wait_until(lambda: stage.ready(DEAD) == 1, 60, "the dead letter")
             self.assertIn("there is no run 1", worker.text(), "it was read to its end")
             self.assertLess(worker.peak_kib() - before, 16 * MESSAGE_MAX // 1024)
+
+
+class RunTest(unittest.TestCase):
+    RUNS, FILE_MIB = 12, 5
+
+    def test_many_runs_with_large_files_are_not_all_kept(self):
+        with Stage(recipients=1) as stage:
+            server = stage.start_fakesmtp()
+            worker = stage.start_consumer()
+            for number in range(self.RUNS):
+                with open(os.path.join(stage.dir, "templates", "large.bin"), "wb") as file:
+                    file.write(random.Random(number).randbytes(self.FILE_MIB << 20))
+                stage.campaign("welcome", content={"attachments": ["large.bin"]})
+                at = datetime.datetime.now(datetime.timezone.utc) - datetime.timedelta(minutes=number)
+                stage.wait_quiet(stage.produce(at=at.strftime("%Y-%m-%dT%H:%M:%SZ")))
+            self.assertEqual(server.accepted(), self.RUNS)
+            self.assertLess(worker.rss_kib(), 64 * MIB, "32 MiB of runs, and itself")
+            self.assertLess(worker.peak_kib(), 96 * MIB, "and what it takes to read one")
+            self.assertEqual(worker.stop(), 0)
 
 
 class ContactTest(ContactTestCase):

@@ -5,7 +5,6 @@
 
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/resource.h>
 #include <unistd.h>
 
 #include "common/chunk.h"
@@ -13,6 +12,7 @@
 #include "common/log.h"
 #include "common/schema.h"
 #include "common/start.h"
+#include "consumer/file_limit.h"
 #include "consumer/intake.h"
 #include "consumer/ledger.h"
 #include "consumer/metrics.h"
@@ -34,23 +34,6 @@ struct worker {
     struct db *db;
     struct broker *broker;
 };
-
-/* A connection has its socket and two descriptors of libcurl's. */
-static void raise_file_limit(const struct settings *settings)
-{
-    struct rlimit limit;
-    const struct settings_transport *transports = settings->transports.items;
-    rlim_t wanted = 100;
-    for (size_t i = 0; i < settings->transports.count; i++)
-        wanted += 3 * (rlim_t)transports[i].connections;
-    if (getrlimit(RLIMIT_NOFILE, &limit) || limit.rlim_cur >= wanted) return;
-    limit.rlim_cur = wanted < limit.rlim_max ? wanted : limit.rlim_max;
-    if (setrlimit(RLIMIT_NOFILE, &limit) || limit.rlim_cur < wanted)
-        log_warn("consumer",
-                 "msg=\"fewer open files allowed than all connections need\" "
-                 "allowed=%llu needed=%llu",
-                 (unsigned long long)limit.rlim_cur, (unsigned long long)wanted);
-}
 
 static void configure(struct worker *w)
 {
@@ -98,11 +81,11 @@ static void run_threads(const struct worker *w, int signal_fd)
     queue_free(to_ledger);
 }
 
-struct err worker_run(const struct settings *settings)
+struct err worker_run(struct settings *settings)
 {
     struct worker w = {.settings = settings};
     struct metrics_server *server;
-    raise_file_limit(settings);
+    TRY(file_limit_apply(settings));
     configure(&w);
     struct err e = connect_both(&w);
     int signal_fd = stop_signal_watch(); /* until here there is nothing to end in order */

@@ -159,6 +159,10 @@ static const struct conf_key keys[] = {
      NULL, "How long a chunk stays with a worker that is no longer heard of."},
     {"worker.drain", CONF_DURATION, 0, AT(worker.drain_ms), "30s", 0, 15 * MINUTE, NULL, NULL,
      "How long a worker told to stop waits for replies on the way."},
+    {"worker.stuck_after", CONF_DURATION, 0, AT(worker.stuck_after_ms), "5m", 10 * SECOND, HOUR,
+     NULL, NULL,
+     "How long a thread of a worker may do nothing at all before `/livez` calls it stuck. Waiting "
+     "for a database or a broker that is away does not count."},
     {"worker.listen", CONF_TEXT, 0, AT(worker.listen), "", 0, 255, NULL, NULL,
      "`host:port` where metrics and health are served; empty: nowhere."},
     {"contacts.exchange", CONF_TEXT, 0, AT(contacts.exchange), "", 0, 127, NULL, NULL,

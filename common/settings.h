@@ -43,6 +43,7 @@ struct settings_worker {
     char *listen; /* host:port of metrics and health, "" = none; checked by settings_read */
     int prefetch; /* chunks in hand */
     int64_t lease_ms, drain_ms;
+    int64_t stuck_after_ms; /* beyond the longest wait of one call */
 };
 
 enum settings_transport_type { SETTINGS_SMTP };

@@ -13,6 +13,7 @@
 #include "common/start.h"
 #include "consumer/ledger_internal.h"
 #include "consumer/metrics.h"
+#include "consumer/pulse.h"
 
 enum {
     NOTES_AT_ONCE = 256,
@@ -327,6 +328,7 @@ static void *ledger_main(void *arg)
     pthread_setname_np(pthread_self(), "ledger");
     ledger_know_server(l);
     while (!l->went_back && !(l->stop_until_us && (l->n_jobs == 0 || given_up(l)))) {
+        pulse_beat(PULSE_LEDGER); /* as each statement does (worker.c: configure) */
         await_work(l);
         size_t n;
         do {
@@ -339,6 +341,7 @@ static void *ledger_main(void *arg)
         keep_alive(l);
         run_cache_trim(&l->runs);
     }
+    pulse_end(PULSE_LEDGER);
     queue_push(l->config.to_broker, (struct note){.kind = NOTE_STOP});
     return NULL;
 }

@@ -16,6 +16,7 @@
 #include "consumer/intake.h"
 #include "consumer/ledger.h"
 #include "consumer/metrics.h"
+#include "consumer/pulse.h"
 #include "consumer/sender.h"
 #include "consumer/stop_signal.h"
 #include "consumer/worker_name.h"
@@ -35,12 +36,18 @@ struct worker {
     struct broker *broker;
 };
 
+static void ledger_goes_on(void)
+{
+    pulse_beat(PULSE_LEDGER);
+}
+
 static void configure(struct worker *w)
 {
     worker_name_choose(w->name, w->settings->worker.name);
     w->db_config = start_db_config(w->settings, "mailflock-consumer");
     w->db_config.session_timeout_s = start_lease_s(w->settings); /* PROTOCOL C5 */
     w->db_config.io_timeout_ms = (int)w->settings->worker.lease_ms;
+    w->db_config.on_call = ledger_goes_on;
     w->broker_config = start_broker_config(w->settings, w->name);
     w->broker_config.max_body = DEAD_LETTER_MAX;
 }
@@ -88,6 +95,7 @@ struct err worker_run(struct settings *settings)
     TRY(file_limit_apply(settings));
     configure(&w);
     struct err e = connect_both(&w);
+    pulse_start(settings);
     int signal_fd = stop_signal_watch(); /* until here there is nothing to end in order */
     if (!e.code) e = metrics_serve(settings->worker.listen, &server);
     if (e.code) {

@@ -144,6 +144,9 @@ static const struct conf_key keys[] = {
     {"start_limit", CONF_DURATION, 0, AT(start_limit_ms), "60s", 0, HOUR, NULL, NULL,
      "How long a program tries to reach broker and database at its start before it gives up; `0s`: "
      "one attempt."},
+    {"core_dumps", CONF_BOOL, 0, AT(core_dumps), "false", 0, 0, NULL, NULL,
+     "Whether a crash may leave a core dump. It holds the passwords of all settings: only for "
+     "debugging."},
     {"log.level", CONF_CHOICE, 0, AT(log.level), "info", 0, 0, LOG_LEVEL_NAMES, NULL,
      "The least that is logged. Addresses appear at `debug` only."},
     {"log.format", CONF_CHOICE, 0, AT(log.format), "text", 0, 0, formats, NULL,

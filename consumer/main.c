@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "common/core_dump.h"
 #include "common/log.h"
 #include "common/settings.h"
 #include "consumer/contacts.h"
@@ -70,8 +71,10 @@ int main(int argc, char **argv)
     }
     if (optind != argc) return fputs(USAGE, stderr), 2;
     struct settings settings;
+    core_dump_forbid();
     struct err e = settings_read(file, &settings);
     if (e.code) return complain(&e);
+    if (settings.core_dumps) core_dump_allow();
     log_setup((enum log_level)settings.log.level, settings.log.format == SETTINGS_LOG_JSON);
     if (check_only) {
         printf("%s: settings are right\n", file);

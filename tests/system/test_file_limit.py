@@ -19,13 +19,14 @@ class FileLimitTest(unittest.TestCase):
         return worker
 
     def open_files(self, worker):
+        """With core_dumps: otherwise only root may look."""
         return len(os.listdir(f"/proc/{worker.pid}/fd"))
 
     def test_few_files_leave_room_for_database_broker_and_metrics(self):
         port = free_port()
         relay = {"connections": CONFIGURED}
         with Stage(recipients=600, campaign={"audience": {"chunk": 100}},
-                   settings={"transports": {"relay": relay}}) as stage:
+                   settings={"transports": {"relay": relay}, "core_dumps": True}) as stage:
             smtp = stage.start_fakesmtp(delay_ms=50, stall_after=100)
             run = stage.produce()
             worker = self.start_limited(stage, 96, 96, MAILFLOCK_WORKER_LISTEN=f"127.0.0.1:{port}")

@@ -19,6 +19,7 @@ enum { SQL_MAX = 64 * 1024 * 1024 };
 struct db {
     MYSQL *mysql;
     struct buf sql; /* db_execf and db_queryf format here */
+    void (*on_call)(void);
 };
 
 struct db_result {
@@ -170,6 +171,8 @@ struct err db_open(struct db **out, const struct db_config *config)
 {
     struct db *db = mem_alloc(sizeof *db);
     *out = NULL;
+    db->on_call = config->on_call;
+    if (db->on_call) db->on_call();
     buf_init(&db->sql, SQL_MAX);
     db->mysql = mysql_init(NULL);
     if (!db->mysql) {
@@ -210,6 +213,7 @@ void db_close(struct db *db)
 /* Errors show how a statement begins, but not its text values: those are people's addresses. */
 static struct err run(struct db *db, const char *sql, size_t len)
 {
+    if (db->on_call) db->on_call();
     if (!mysql_real_query(db->mysql, sql, len)) return err_none();
     char head[61] = "";
     for (size_t i = 0; i < len && i + 1 < sizeof head && sql[i] != '\'' && sql[i] != '"'; i++)

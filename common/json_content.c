@@ -7,6 +7,7 @@
 #include "common/content.h"
 #include "common/encode.h"
 #include "common/json_memory.h"
+#include "common/json_scan.h"
 
 static const struct {
     const char *name;
@@ -26,7 +27,7 @@ static const struct {
     {"text_name", offsetof(struct content, text_name), true},
     {"html_name", offsetof(struct content, html_name), true},
 };
-enum { N_TEXTS = sizeof TEXTS / sizeof TEXTS[0] };
+enum { N_TEXTS = sizeof TEXTS / sizeof TEXTS[0], VALUES_MAX = 65536 };
 
 static void write_text(struct buf *out, const char *text, size_t len)
 {
@@ -202,6 +203,8 @@ static struct err read_root(const cJSON *root, struct content *out)
 struct err content_decode(const char *json, size_t len, struct content *out)
 {
     *out = (struct content){0};
+    if (json_extent_of(json, len).values > VALUES_MAX)
+        return err_make(ERR_TOO_BIG, 0, "the run's content holds more than %d values", VALUES_MAX);
     json_memory_use();
     cJSON *root = cJSON_ParseWithLength(json, len);
     if (!cJSON_IsObject(root)) {

@@ -18,6 +18,7 @@
 #include "common/start.h"
 #include "consumer/job.h"
 #include "consumer/metrics.h"
+#include "consumer/pulse.h"
 
 enum {
     NOTES_AT_ONCE = 64,
@@ -487,8 +488,11 @@ bool intake_run(const struct intake_config *config, struct broker *broker)
         take_notes(&in);
         publish_outgoing(&in);
         METRICS_SET(chunks_in_hand, in.in_hand);
+        pulse_beat(PULSE_BROKER);
+        pulse_report();
         if (in.stopping && clock_boot_us() > in.stop_by_us) break;
     }
+    pulse_end(PULSE_BROKER);
     bool clean = in.ledger_is_through && !in.outgoing && in.in_hand == 0;
     if (!clean) log_warn("consumer", "msg=\"stopped with work in hand\" in_hand=%d", in.in_hand);
     broker_close(in.broker);

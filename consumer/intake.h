@@ -13,7 +13,7 @@ struct intake_config {
     const struct settings *settings;
     struct broker_config broker;
     struct queue *inbox, *to_ledger;
-    int signal_fd; /* signalfd of SIGTERM and SIGINT: stop */
+    int signal_fd; /* of stop_signal_watch: stop */
 };
 
 /* intake_run: takes the open connection (its lane is declared) and returns after a signal, or when

@@ -13,6 +13,7 @@
 #include "common/start.h"
 #include "consumer/ledger_internal.h"
 #include "consumer/metrics.h"
+#include "consumer/pulse.h"
 
 enum {
     NOTES_AT_ONCE = 256,
@@ -397,6 +398,7 @@ static void *ledger_main(void *arg)
     pthread_setname_np(pthread_self(), "ledger");
     ledger_session_start(l);
     while (!is_through(l)) {
+        pulse_beat(PULSE_LEDGER); /* as each statement does (worker.c: configure) */
         await_work(l);
         size_t n;
         do {
@@ -407,7 +409,9 @@ static void *ledger_main(void *arg)
         if (l->db && any_wants_commit(l)) ledger_commit(l);
         obey_control(l);
         ledger_keep_alive(l);
+        run_cache_trim(&l->runs);
     }
+    pulse_end(PULSE_LEDGER);
     queue_push(l->config.to_broker,
                (struct note){.kind = NOTE_STOP, .value = l->went_back || l->locked_out});
     return NULL;

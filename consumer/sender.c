@@ -15,6 +15,7 @@
 #include "common/log.h"
 #include "consumer/job.h"
 #include "consumer/metrics.h"
+#include "consumer/pulse.h"
 #include "consumer/run.h"
 #include "consumer/transport.h"
 
@@ -339,6 +340,7 @@ static void *sender_main(void *arg)
             struct watch *watch = events[i].data.ptr;
             watch->on_event(watch, events[i].events);
         }
+        pulse_beat(PULSE_SENDER);
         int64_t now_us = clock_boot_us();
         if (now_us >= next_tick_us) {
             tick(s, now_us);
@@ -346,6 +348,7 @@ static void *sender_main(void *arg)
         }
         after_events(s);
     }
+    pulse_end(PULSE_SENDER);
     return NULL;
 }
 

@@ -5,7 +5,6 @@
 
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/resource.h>
 #include <unistd.h>
 
 #include "common/chunk.h"
@@ -13,11 +12,14 @@
 #include "common/log.h"
 #include "common/schema.h"
 #include "common/start.h"
+#include "consumer/file_limit.h"
 #include "consumer/intake.h"
 #include "consumer/ledger.h"
 #include "consumer/metrics.h"
+#include "consumer/pulse.h"
 #include "consumer/sender.h"
 #include "consumer/stop_signal.h"
+#include "consumer/worker_name.h"
 
 /* A job in hand can have this many notes under way at once, beside its outcomes. */
 enum { NOTES_PER_JOB = 64, QUEUE_SPARE = 4096 };
@@ -30,7 +32,7 @@ enum { DEAD_LETTER_MAX = 16 * 1024 * 1024 };
 
 struct worker {
     const struct settings *settings;
-    char name[64];
+    char name[WORKER_NAME_SIZE];
     struct db_config db_config;
     struct broker_config broker_config;
     struct db *db;
@@ -38,32 +40,9 @@ struct worker {
     struct db_clock clock;
 };
 
-/* A connection has its socket and two descriptors of libcurl's. */
-static void raise_file_limit(const struct settings *settings)
+static void ledger_goes_on(void)
 {
-    struct rlimit limit;
-    const struct settings_transport *transports = settings->transports.items;
-    rlim_t wanted = 100;
-    for (size_t i = 0; i < settings->transports.count; i++)
-        wanted += 3 * (rlim_t)transports[i].connections;
-    if (getrlimit(RLIMIT_NOFILE, &limit) || limit.rlim_cur >= wanted) return;
-    limit.rlim_cur = wanted < limit.rlim_max ? wanted : limit.rlim_max;
-    if (setrlimit(RLIMIT_NOFILE, &limit) || limit.rlim_cur < wanted)
-        log_warn("consumer",
-                 "msg=\"fewer open files allowed than all connections need\" "
-                 "allowed=%llu needed=%llu",
-                 (unsigned long long)limit.rlim_cur, (unsigned long long)wanted);
-}
-
-static void choose_name(struct worker *w)
-{
-    char host[48];
-    if (gethostname(host, sizeof host)) snprintf(host, sizeof host, "worker");
-    host[sizeof host - 1] = '\0';
-    if (*w->settings->worker.name)
-        snprintf(w->name, sizeof w->name, "%s", w->settings->worker.name);
-    else
-        snprintf(w->name, sizeof w->name, "%s-%d", host, (int)getpid());
+    pulse_beat(PULSE_LEDGER);
 }
 
 static int at_least(int value, int least)
@@ -88,9 +67,10 @@ static void bound_database(struct db_config *config, int lease_s)
 
 static void configure(struct worker *w)
 {
-    choose_name(w);
+    worker_name_choose(w->name, w->settings->worker.name);
     w->db_config = start_db_config(w->settings, "mailflock-consumer");
     bound_database(&w->db_config, start_lease_s(w->settings));
+    w->db_config.on_call = ledger_goes_on;
     w->broker_config = start_broker_config(w->settings, w->name);
     w->broker_config.max_body = DEAD_LETTER_MAX;
 }
@@ -133,14 +113,15 @@ static void run_threads(struct worker *w, int signal_fd)
     queue_free(to_ledger);
 }
 
-struct err worker_run(const struct settings *settings)
+struct err worker_run(struct settings *settings)
 {
     struct worker w = {.settings = settings};
     struct metrics_server *server;
-    raise_file_limit(settings);
+    TRY(file_limit_apply(settings));
     configure(&w);
     db_clock_init(&w.clock);
     struct err e = connect_both(&w);
+    pulse_start(settings);
     int signal_fd = stop_signal_watch(); /* until here there is nothing to end in order */
     if (!e.code) e = metrics_serve(settings->worker.listen, &server);
     if (e.code) {

@@ -22,11 +22,12 @@
 
 struct broker;
 
-#define BROKER_EXCHANGE         "mailflock"      /* routing keys: <lane>, <lane>.wait.<seconds> */
-#define BROKER_EXCHANGE_DEAD    "mailflock.dead" /* routing key: <lane> */
-#define BROKER_LANE_DEAD        "dead" /* broker_consume's name for queue mailflock.dead */
-#define BROKER_HEADER_REASON    "x-mailflock-reason"    /* why a message is a dead letter */
-#define BROKER_HEADER_PUBLISHED "x-mailflock-published" /* by the producer; microseconds, UTC */
+#define BROKER_EXCHANGE      "mailflock"      /* routing keys: <lane>, <lane>.wait.<seconds> */
+#define BROKER_EXCHANGE_DEAD "mailflock.dead" /* routing key: <lane> */
+#define BROKER_LANE_DEAD     "dead"           /* broker_consume's name for queue mailflock.dead */
+#define BROKER_HEADER_REASON "x-mailflock-reason" /* why a message is a dead letter */
+#define BROKER_HEADER_PUBLISHED                                                                    \
+    "x-mailflock-published" /* by the producer: microseconds, UTC, by the database's clock */
 
 enum {
     BROKER_LANE_MAX = 64,         /* bytes of a lane's name */

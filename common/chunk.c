@@ -11,6 +11,7 @@
 
 #include "common/encode.h"
 #include "common/json_memory.h"
+#include "common/json_scan.h"
 
 enum { ARENA_MAX = 8 * CHUNK_BODY_MAX };
 
@@ -177,9 +178,10 @@ static struct err read_root(const cJSON *root, struct chunk_message *out)
     double version, run, chunk, attempt;
     if (!cJSON_IsObject(root)) return bad("the body", "a JSON object");
     TRY(read_whole(root, "v", 1000, &version));
-    if (version != 1)
-        return err_make(ERR_INPUT, 0, "chunk message: version %.0f, this program reads version 1",
-                        version);
+    if (version != CHUNK_VERSION)
+        return err_make(version > CHUNK_VERSION ? ERR_NEWER : ERR_INPUT, 0,
+                        "chunk message: version %.0f, this program reads version %d", version,
+                        CHUNK_VERSION);
     TRY(read_whole(root, "run", 9007199254740991.0, &run));
     TRY(read_whole(root, "chunk", 4294967295.0, &chunk));
     TRY(read_whole(root, "attempt", 1000, &attempt));
@@ -189,32 +191,6 @@ static struct err read_root(const cJSON *root, struct chunk_message *out)
     out->chunk = (uint32_t)chunk;
     out->attempt = (uint32_t)attempt;
     return copy_recipients(root, out);
-}
-
-/* The deepest nesting of brackets outside strings, which bounds the recursion of everything behind
- * it; -1 where there is a NUL, which cJSON would take for a string's end, or for a blank. */
-static int json_depth(const char *text, size_t len)
-{
-    int depth = 0, deepest = 0;
-    bool in_string = false;
-    for (size_t i = 0; i < len; i++) {
-        char c = text[i];
-        if (!c) return -1;
-        if (in_string) {
-            if (len - i > 5 && memcmp(text + i, "\\u0000", 6) == 0) return -1;
-            if (c == '\\')
-                i++;
-            else if (c == '"')
-                in_string = false;
-        } else if (c == '"') {
-            in_string = true;
-        } else if (c == '{' || c == '[') {
-            if (++depth > deepest) deepest = depth;
-        } else if (c == '}' || c == ']') {
-            depth--;
-        }
-    }
-    return deepest;
 }
 
 /* One JSON document and nothing behind it, or NULL; *end is then where it goes wrong. */
@@ -231,18 +207,27 @@ static cJSON *parse(const char *text, size_t len, const char **end)
     return root;
 }
 
-struct err chunk_decode(const void *body, size_t len, struct chunk_message *out)
+/* What the text would need is looked at before anything is made of it. */
+static struct err check_extent(const char *body, size_t len)
 {
-    *out = (struct chunk_message){0};
     if (len > CHUNK_BODY_MAX)
         return err_make(ERR_TOO_BIG, 0, "chunk message: %zu bytes, at most %d are allowed", len,
                         CHUNK_BODY_MAX);
     if (!encode_utf8_valid(body, len)) return bad("the body", "UTF-8");
-    int depth = json_depth(body, len);
-    if (depth < 0) return bad("every text", "free of NUL characters");
-    if (depth > CHUNK_VARS_DEPTH_MAX + 3)
+    struct json_extent extent = json_extent_of(body, len);
+    if (extent.nul) return bad("every text", "free of NUL characters");
+    if (extent.depth > CHUNK_VARS_DEPTH_MAX + 3)
         return err_make(ERR_TOO_BIG, 0, "chunk message: vars nested deeper than %d",
                         CHUNK_VARS_DEPTH_MAX);
+    if (extent.values > CHUNK_VALUES_MAX)
+        return err_make(ERR_TOO_BIG, 0, "chunk message: more than %d values", CHUNK_VALUES_MAX);
+    return err_none();
+}
+
+struct err chunk_decode(const void *body, size_t len, struct chunk_message *out)
+{
+    *out = (struct chunk_message){0};
+    TRY(check_extent(body, len));
     const char *end;
     cJSON *root = parse(body, len, &end);
     if (!root)
@@ -264,8 +249,9 @@ void chunk_fini(struct chunk_message *m)
 
 bool chunk_json_valid(const char *text, size_t len)
 {
-    int depth = json_depth(text, len);
-    if (depth < 0 || depth >= CHUNK_VARS_DEPTH_MAX) return false;
+    struct json_extent extent = json_extent_of(text, len);
+    if (extent.nul || extent.depth >= CHUNK_VARS_DEPTH_MAX) return false;
+    if (extent.values > CHUNK_VARS_VALUES_MAX) return false;
     const char *end;
     cJSON *root = parse(text, len, &end);
     bool valid = root != NULL;
@@ -275,8 +261,9 @@ bool chunk_json_valid(const char *text, size_t len)
 
 bool chunk_value_decode(struct arena *a, const char *text, size_t len, struct value *out)
 {
-    int depth = json_depth(text, len);
-    if (depth < 0 || depth > CHUNK_VARS_DEPTH_MAX || !encode_utf8_valid(text, len)) return false;
+    struct json_extent extent = json_extent_of(text, len);
+    if (extent.nul || extent.depth > CHUNK_VARS_DEPTH_MAX) return false;
+    if (extent.values > CHUNK_VARS_VALUES_MAX || !encode_utf8_valid(text, len)) return false;
     const char *end;
     cJSON *root = parse(text, len, &end);
     bool whole = root && copy_value(a, root, out);

@@ -1,5 +1,5 @@
-/* The chunk message, version 1: what travels from the producer to a consumer, and back to the
- * broker as a retry. The contract in full is docs/chunk-format.md. Pure: no I/O, no clock. */
+/* The chunk message: what travels from the producer to a consumer, and back to the broker as a
+ * retry. The contract in full is docs/chunk-format.md. Pure: no I/O, no clock. */
 #ifndef MAILFLOCK_CHUNK_H
 #define MAILFLOCK_CHUNK_H
 
@@ -12,6 +12,7 @@
 #include "common/value.h"
 
 enum {
+    CHUNK_VERSION = 1,
     CHUNK_RECIPIENTS_MAX = 10000,
     CHUNK_BODY_MAX = 4 * 1024 * 1024, /* bytes of a message; a larger one is a dead letter */
     CHUNK_BODY_TARGET = 256 * 1024,   /* the producer closes a chunk that has reached this */
@@ -19,6 +20,11 @@ enum {
     CHUNK_TO_MAX = 320,               /* bytes of an address: delivery.email */
     CHUNK_FAIL_MAX = 200,             /* bytes of a recipient's fail reason */
     CHUNK_VARS_DEPTH_MAX = 16,
+    CHUNK_VARS_VALUES_MAX =
+        50000, /* values of one recipient's variables, those in others counted */
+    /* Values of a message: what a chunk holds that the producer closes at CHUNK_BODY_TARGET, two
+     * bytes a value, and one recipient more. */
+    CHUNK_VALUES_MAX = 200000,
     CHUNK_MESSAGE_ID_SIZE = 48, /* "run/chunk/attempt" */
 };
 
@@ -70,11 +76,13 @@ bool chunk_write_text(struct buf *b, const char *text, size_t len);
 /* chunk_write_value: any value as JSON. */
 void chunk_write_value(struct buf *b, const struct value *v);
 /* chunk_json_valid: whether text is one JSON document that may stand as a variable: with the map of
- * variables around it, no deeper than CHUNK_VARS_DEPTH_MAX. */
+ * variables around it, no deeper than CHUNK_VARS_DEPTH_MAX, and of at most CHUNK_VARS_VALUES_MAX.
+ */
 bool chunk_json_valid(const char *text, size_t len);
 
 /* chunk_value_decode: one JSON document as a value whose memory is a's. False where it is none, is
- * nested deeper than CHUNK_VARS_DEPTH_MAX, holds a NUL, or is too much for a. */
+ * nested deeper than CHUNK_VARS_DEPTH_MAX, has more than CHUNK_VARS_VALUES_MAX values, holds a NUL,
+ * or is too much for a. */
 bool chunk_value_decode(struct arena *a, const char *text, size_t len, struct value *out);
 
 /* chunk_message_id: "run/chunk/attempt". */

@@ -8,7 +8,8 @@
 
 /* clock_boot_us: CLOCK_BOOTTIME; goes on during suspend, so that a lease deadline does too. */
 int64_t clock_boot_us(void);
-/* clock_utc_us: the system's idea of the time, microseconds since 1970. */
+/* clock_utc_us: the calendar of this host, microseconds since 1970. Days and hours of runs are
+ * judged by the database's (common/db_clock.h). */
 int64_t clock_utc_us(void);
 
 void clock_sleep_ms(int ms);

@@ -129,7 +129,7 @@ static struct err set_text(const struct conf_key *key, char **field, const char 
                            const char *where)
 {
     TRY(check_text(key, text, where));
-    free(*field);
+    conf_value_free(key, field);
     *field = mem_copy_text(text);
     return err_none();
 }
@@ -284,7 +284,9 @@ void conf_texts_free(struct conf_texts *texts)
 void conf_value_free(const struct conf_key *key, void *field)
 {
     if (key->type == CONF_TEXT) {
-        free(*(char **)field);
+        char *text = *(char **)field;
+        if (text && key->flags & CONF_SECRET) explicit_bzero(text, strlen(text));
+        free(text);
         *(char **)field = NULL;
     } else if (key->type == CONF_TEXT_LIST) {
         conf_texts_free(field);

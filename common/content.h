@@ -15,6 +15,10 @@
 /* CONTENT_BYTES_MAX: of the JSON; its column holds 16 MiB. */
 enum { CONTENT_BYTES_MAX = 15 * 1024 * 1024, CONTENT_DELAYS_MAX = 16 };
 
+/* Fields that this version does not know are ignored. A later version is for what earlier workers
+ * must not ignore: they leave such a run to newer ones. */
+enum { CONTENT_VERSION = 1 };
+
 /* Texts are never NULL; "" means not given. has_text and has_html tell an empty part from none. */
 struct content {
     const char *campaign;
@@ -35,7 +39,8 @@ struct content {
 /* content_encode: appends the JSON; the buffer's too_big tells a content past its maximum. */
 void content_encode(const struct content *content, struct buf *out);
 
-/* content_decode: on success the caller owns *out until content_fini. */
+/* content_decode: on success the caller owns *out until content_fini. ERR_NEWER for a later version
+ * than CONTENT_VERSION, ERR_INPUT for what is wrong in this one. */
 struct err content_decode(const char *json, size_t len, struct content *out) MUST_CHECK;
 void content_fini(struct content *content);
 

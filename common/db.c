@@ -4,10 +4,13 @@
 #include <errmsg.h>
 #include <errno.h>
 #include <mysql.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 
 #include "common/ca_file.h"
 
@@ -16,6 +19,7 @@ enum { SQL_MAX = 64 * 1024 * 1024 };
 struct db {
     MYSQL *mysql;
     struct buf sql; /* db_execf and db_queryf format here */
+    void (*on_call)(void);
 };
 
 struct db_result {
@@ -51,8 +55,16 @@ enum db_failure db_failure_of(const struct err *e)
     case 1077: /* normal shutdown */
         return DB_FAILURE_LOST;
     case 1045: /* wrong user or password */
+    case 1698: /* the same, of an account that is known by its socket */
     case 1044: /* no right to the database */
     case 1049: /* no such database */
+    case 1130: /* no account for this host */
+    case 1820: /* the password has expired: only to be changed */
+    case 1862: /* the same, and nothing else is allowed */
+    case 3118: /* MySQL: account locked */
+    case 3955: /* MySQL: account locked after wrong passwords */
+    case 4150: /* MariaDB: account blocked after wrong passwords */
+    case 4151: /* MariaDB: account locked */
         return DB_FAILURE_REFUSED;
     case 1021: /* disk full */
     case 1114: /* table full */
@@ -121,6 +133,30 @@ static void set_options(MYSQL *mysql, const struct db_config *config)
     set_tls(mysql, config);
 }
 
+static int socket_of(MYSQL *mysql)
+{
+#if defined(MARIADB_BASE_VERSION) || defined(MARIADB_VERSION_ID)
+    return (int)mysql_get_socket(mysql);
+#else
+    return (int)mysql->net.fd;
+#endif
+}
+
+/* The library's own timeouts bound each read and write. These end a connection whose peer is gone
+ * without a word. A Unix socket has no such options. */
+static void watch_peer(MYSQL *mysql, const struct db_config *config)
+{
+    int fd = socket_of(mysql), one = 1, count = 3;
+    int io_s = (int)whole_seconds(config->io_timeout_ms), interval_s = io_s / 3 + 1;
+    unsigned user_timeout_ms = (unsigned)io_s * 1000;
+    if (config->socket && *config->socket) return;
+    setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &one, sizeof one);
+    setsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE, &io_s, sizeof io_s);
+    setsockopt(fd, IPPROTO_TCP, TCP_KEEPINTVL, &interval_s, sizeof interval_s);
+    setsockopt(fd, IPPROTO_TCP, TCP_KEEPCNT, &count, sizeof count);
+    setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &user_timeout_ms, sizeof user_timeout_ms);
+}
+
 static struct err set_session(struct db *db, const struct db_config *config)
 {
     TRY(db_execf(db, NULL,
@@ -135,6 +171,8 @@ struct err db_open(struct db **out, const struct db_config *config)
 {
     struct db *db = mem_alloc(sizeof *db);
     *out = NULL;
+    db->on_call = config->on_call;
+    if (db->on_call) db->on_call();
     buf_init(&db->sql, SQL_MAX);
     db->mysql = mysql_init(NULL);
     if (!db->mysql) {
@@ -155,6 +193,7 @@ struct err db_open(struct db **out, const struct db_config *config)
                      config->name ? config->name : "", by_socket ? config->socket : config->host,
                      by_socket ? "" : ":", by_socket ? 0 : config->port, config->user,
                      mysql_error(db->mysql));
+    if (!e.code) watch_peer(db->mysql, config);
     if (!e.code) e = set_session(db, config);
     if (e.code)
         db_close(db);
@@ -174,6 +213,7 @@ void db_close(struct db *db)
 /* Errors show how a statement begins, but not its text values: those are people's addresses. */
 static struct err run(struct db *db, const char *sql, size_t len)
 {
+    if (db->on_call) db->on_call();
     if (!mysql_real_query(db->mysql, sql, len)) return err_none();
     char head[61] = "";
     for (size_t i = 0; i < len && i + 1 < sizeof head && sql[i] != '\'' && sql[i] != '"'; i++)

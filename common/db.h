@@ -27,6 +27,7 @@ struct db_config {
     int session_timeout_s; /* wait_timeout: how long a dead client's transaction can live */
     int lock_wait_s;       /* innodb_lock_wait_timeout; at most 3 for workers (PROTOCOL C5) */
     const char *program;   /* shown in the server's connection attributes */
+    void (*on_call)(void); /* before each statement and attempt to connect; NULL: nothing */
 };
 
 /* db_open: connects and sets the session up. ERR_DB; text names user, host and database. */

@@ -13,6 +13,7 @@ enum err_code {
     ERR_IO,      /* a file or socket; native is errno */
     ERR_TIMEOUT, /* a stated limit passed */
     ERR_STATE,   /* the request does not fit the state of things */
+    ERR_NEWER,   /* data of a later version than this program reads; a newer program can */
 };
 
 enum { ERR_TEXT_MAX = 400 };

@@ -12,7 +12,8 @@ void fault_point(const char *name)
 {
     static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
     static long reached;
-    const char *wanted = getenv("MAILFLOCK_FAULT");
+    const char *wanted = getenv("MAILFLOCK_FAULT"), *hang = getenv("MAILFLOCK_FAULT_HANG");
+    while (hang && strcmp(hang, name) == 0) pause();
     size_t len = strlen(name);
     if (!wanted || strncmp(wanted, name, len) || (wanted[len] && wanted[len] != ':')) return;
     long at = wanted[len] ? strtol(wanted + len + 1, NULL, 10) : 1;

@@ -10,6 +10,7 @@
 
 #include "common/encode.h"
 #include "common/json_memory.h"
+#include "common/json_scan.h"
 
 static const double WHOLE_MAX = 9007199254740991.0; /* 2^53 - 1: what every JSON reader keeps */
 
@@ -113,8 +114,15 @@ static struct err find_list(const char *text, size_t len, const char **list, con
     return p == end ? cut_short(len) : no_list();
 }
 
+static bool holds_too_many(const char *text, size_t len)
+{
+    return json_extent_of(text, len).values > CHUNK_VARS_VALUES_MAX;
+}
+
+/* Nothing is made of what holds too many values. */
 static cJSON *parse(const char *text, size_t len)
 {
+    if (holds_too_many(text, len)) return NULL;
     const char *end = text;
     json_memory_use();
     cJSON *root = cJSON_ParseWithLengthOpts(text, len, &end, false);
@@ -162,7 +170,9 @@ static struct err read_contact(const char *json, size_t len, struct contact_text
     *out = (struct contact_text){.json = json, .json_len = len};
     cJSON *root = parse(json, len);
     struct err e = err_none();
-    if (!root)
+    if (!root && holds_too_many(json, len))
+        e = err_make(ERR_INPUT, 0, "it holds more than %d values", CHUNK_VARS_VALUES_MAX);
+    else if (!root)
         e = err_make(ERR_INPUT, 0, "it is no JSON");
     else if (!cJSON_IsObject(root))
         e = err_make(ERR_INPUT, 0, "it is no object");

@@ -7,6 +7,7 @@
 #include "common/content.h"
 #include "common/encode.h"
 #include "common/json_memory.h"
+#include "common/json_scan.h"
 
 static const struct {
     const char *name;
@@ -26,7 +27,7 @@ static const struct {
     {"text_name", offsetof(struct content, text_name), true},
     {"html_name", offsetof(struct content, html_name), true},
 };
-enum { N_TEXTS = sizeof TEXTS / sizeof TEXTS[0] };
+enum { N_TEXTS = sizeof TEXTS / sizeof TEXTS[0], VALUES_MAX = 65536 };
 
 static void write_text(struct buf *out, const char *text, size_t len)
 {
@@ -62,7 +63,7 @@ static void write_files(const struct content *c, struct buf *out)
 
 void content_encode(const struct content *c, struct buf *out)
 {
-    buf_append_text(out, "{\"v\":1");
+    buf_append_format(out, "{\"v\":%d", CONTENT_VERSION);
     for (int i = 0; i < N_TEXTS; i++) {
         const char *text = *(const char *const *)((const char *)c + TEXTS[i].offset);
         buf_append_format(out, ",\"%s\":", TEXTS[i].name);
@@ -177,7 +178,12 @@ static struct err read_delays(const cJSON *root, struct content *out)
 static struct err read_root(const cJSON *root, struct content *out)
 {
     double number;
-    TRY(read_number(root, "v", 1, &number));
+    TRY(read_number(root, "v", 1e9, &number));
+    if (number != (double)(int)number) return bad("v");
+    if (number > CONTENT_VERSION)
+        return err_make(ERR_NEWER, 0,
+                        "the run's content has version %.0f, this program reads up to %d", number,
+                        CONTENT_VERSION);
     TRY(read_texts(root, out));
     TRY(read_partials(root, out));
     TRY(read_files(root, out));
@@ -197,6 +203,8 @@ static struct err read_root(const cJSON *root, struct content *out)
 struct err content_decode(const char *json, size_t len, struct content *out)
 {
     *out = (struct content){0};
+    if (json_extent_of(json, len).values > VALUES_MAX)
+        return err_make(ERR_TOO_BIG, 0, "the run's content holds more than %d values", VALUES_MAX);
     json_memory_use();
     cJSON *root = cJSON_ParseWithLength(json, len);
     if (!cJSON_IsObject(root)) {

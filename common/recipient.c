@@ -10,6 +10,7 @@
 #include "common/address.h"
 #include "common/chunk.h"
 #include "common/encode.h"
+#include "common/json_scan.h"
 
 const char *recipient_id_problem(struct db_cell id)
 {
@@ -56,6 +57,13 @@ static void write_bits(struct buf *body, struct db_cell cell)
     if (!is_number) buf_append_char(body, '"');
 }
 
+/* A value takes two bytes at least. */
+static bool holds_too_many(const char *json, size_t len)
+{
+    return len > 2 * CHUNK_VARS_VALUES_MAX &&
+           json_extent_of(json, len).values > CHUNK_VARS_VALUES_MAX;
+}
+
 /* Appends one variable; else the reason why it cannot be one. */
 static const char *write_value(struct buf *body, enum db_kind kind, struct db_cell cell)
 {
@@ -66,6 +74,7 @@ static const char *write_value(struct buf *body, enum db_kind kind, struct db_ce
     } else if (kind == DB_KIND_BIT) {
         write_bits(body, cell);
     } else if (kind == DB_KIND_JSON) {
+        if (holds_too_many(cell.text, cell.len)) return "holds more than 50,000 values";
         if (!write_json(body, cell)) return "is not JSON, or is nested too deep";
     } else if (!chunk_write_text(body, cell.text, cell.len)) {
         return "is not UTF-8 text, or holds a NUL byte";
@@ -122,8 +131,11 @@ static bool write_vars(struct buf *body, const struct recipient_columns *columns
                        char reason[CHUNK_FAIL_MAX])
 {
     size_t start = body->len;
-    return write_columns(body, columns, row, known, start, reason) &&
-           (!known || write_known(body, known, start, reason));
+    if (!write_columns(body, columns, row, known, start, reason)) return false;
+    if (known && !write_known(body, known, start, reason)) return false;
+    if (!holds_too_many(body->data + start, body->len - start)) return true;
+    snprintf(reason, CHUNK_FAIL_MAX, "the variables hold more than 50,000 values");
+    return false;
 }
 
 static struct db_cell find_address(const struct recipient_columns *columns,

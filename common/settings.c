@@ -146,7 +146,10 @@ static const struct conf_key keys[] = {
      "Named databases."},
     {"start_limit", CONF_DURATION, 0, AT(start_limit_ms), "60s", 0, HOUR, NULL, NULL,
      "How long a program tries to reach broker and database at its start before it gives up; `0s`: "
-     "one attempt."},
+     "one attempt. A worker ends when one of them has refused its login for so long."},
+    {"core_dumps", CONF_BOOL, 0, AT(core_dumps), "false", 0, 0, NULL, NULL,
+     "Whether a crash may leave a core dump. It holds the passwords of all settings: only for "
+     "debugging."},
     {"log.level", CONF_CHOICE, 0, AT(log.level), "info", 0, 0, LOG_LEVEL_NAMES, NULL,
      "The least that is logged. Addresses appear at `debug` only."},
     {"log.format", CONF_CHOICE, 0, AT(log.format), "text", 0, 0, formats, NULL,
@@ -162,6 +165,10 @@ static const struct conf_key keys[] = {
      NULL, "How long a chunk stays with a worker that is no longer heard of."},
     {"worker.drain", CONF_DURATION, 0, AT(worker.drain_ms), "30s", 0, 15 * MINUTE, NULL, NULL,
      "How long a worker told to stop waits for replies on the way."},
+    {"worker.stuck_after", CONF_DURATION, 0, AT(worker.stuck_after_ms), "5m", 10 * SECOND, HOUR,
+     NULL, NULL,
+     "How long a thread of a worker may do nothing at all before `/livez` calls it stuck. Waiting "
+     "for a database or a broker that is away does not count."},
     {"worker.listen", CONF_TEXT, 0, AT(worker.listen), "", 0, 255, NULL, NULL,
      "`host:port` where metrics and health are served; empty: nowhere."},
     {"contacts.exchange", CONF_TEXT, 0, AT(contacts.exchange), "", 0, 127, NULL, NULL,
@@ -285,6 +292,7 @@ struct err settings_read(const char *file, struct settings *settings)
         settings_free(settings);
         return e;
     }
+    settings->file = file;
     resolve_dir(file, &settings->campaigns_dir);
     resolve_dir(file, &settings->templates_dir);
     return err_none();

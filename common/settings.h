@@ -43,6 +43,7 @@ struct settings_worker {
     char *listen; /* host:port of metrics and health, "" = none; checked by settings_read */
     int prefetch; /* chunks in hand */
     int64_t lease_ms, drain_ms;
+    int64_t stuck_after_ms; /* beyond the longest wait of one call */
 };
 
 enum settings_transport_type { SETTINGS_SMTP };
@@ -73,9 +74,11 @@ struct settings_contacts {
 };
 
 struct settings {
+    const char *file; /* what they were read from; borrowed */
     struct settings_broker broker;
     struct settings_database database; /* the ledger's */
     struct conf_groups databases;      /* of struct settings_audience_database */
+    bool core_dumps;                   /* core_dump_allow is to be called */
     int64_t start_limit_ms; /* how long a program tries to reach broker and database at start */
     struct {
         int level;  /* enum log_level */
@@ -95,7 +98,9 @@ enum settings_log_format { SETTINGS_LOG_TEXT, SETTINGS_LOG_JSON };
  * read. On failure nothing is left to free. */
 struct err settings_read(const char *file, struct settings *settings) MUST_CHECK;
 
-/* settings_free: frees what settings_read filled in; harmless on a zeroed struct. */
+/* settings_free: frees what settings_read filled in, and wipes passwords; harmless on a zeroed
+ * struct.
+ */
 void settings_free(struct settings *settings);
 
 /* settings_find_transport: borrows; NULL where there is none of that name. */

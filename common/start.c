@@ -5,7 +5,7 @@
 #include "common/clock.h"
 #include "common/log.h"
 
-enum { BACKOFF_BASE_MS = 100, BACKOFF_MAX_MS = 3000, RELEASE_DELAY_S = 1, WAIT_DELAY_S = 15 };
+enum { BACKOFF_BASE_MS = 100, BACKOFF_MAX_MS = 3000, RELEASE_DELAY_S = 1 };
 
 struct db_config start_db_config_at(const struct settings_database *d, const char *program)
 {
@@ -102,7 +102,7 @@ int start_lease_s(const struct settings *settings)
 struct err start_lane(const struct settings *settings, struct broker *broker, const char *lane,
                       const int *delays_s, int n_delays)
 {
-    const int own[] = {RELEASE_DELAY_S, WAIT_DELAY_S, start_lease_s(settings)};
+    const int own[] = {RELEASE_DELAY_S, START_WAIT_DELAY_S, start_lease_s(settings)};
     TRY(broker_declare_lane(broker, lane, own, 3, START_DELIVERY_LIMIT));
     return n_delays ? broker_declare_lane(broker, lane, delays_s, n_delays, START_DELIVERY_LIMIT)
                     : err_none();

@@ -27,6 +27,9 @@ struct broker_config start_broker_config(const struct settings *settings, const 
  * poison (PROTOCOL C11): a message in hand is counted when its worker dies, whoever is to blame. */
 enum { START_DELIVERY_LIMIT = 1000 };
 
+/* The delay queue, in seconds, of what cannot be used now. */
+enum { START_WAIT_DELAY_S = 15 };
+
 /* start_lane: declares a lane as all programs do: with the given delays (seconds), and those that
  * releases (1 s), waiting (15 s) and a foreign lease need. Idempotent. */
 struct err start_lane(const struct settings *settings, struct broker *broker, const char *lane,

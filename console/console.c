@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/core_dump.h"
 #include "common/encode.h"
 #include "common/log.h"
 #include "common/schema.h"
@@ -34,7 +35,9 @@ int console_usage(const char *command, const char *format, ...)
 
 struct err console_read_settings(struct console *c)
 {
+    core_dump_forbid();
     TRY(settings_read(c->config_file, &c->settings));
+    if (c->settings.core_dumps) core_dump_allow();
     log_setup((enum log_level)c->settings.log.level, c->settings.log.format == SETTINGS_LOG_JSON);
     return err_none();
 }

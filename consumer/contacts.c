@@ -15,6 +15,7 @@
 #include "common/contact_cache.h"
 #include "common/json_contacts.h"
 #include "common/log.h"
+#include "common/login.h"
 #include "common/schema.h"
 #include "common/start.h"
 #include "consumer/stop_signal.h"
@@ -50,6 +51,8 @@ struct contacts {
     int signal_fd;
     struct db_config db_config;
     struct broker_config broker_config;
+    struct login db_login, broker_login;
+    struct err refused; /* why there is no use in going on */
     struct db *db;
     struct broker *broker;
     bool consuming;
@@ -161,6 +164,11 @@ static struct err store(struct contacts *c)
 static void lose_db(struct contacts *c, const struct err *e)
 {
     log_warn("contacts", "msg=\"no database\" tries=%d err=\"%s\"", c->db_tries, e->text);
+    if (db_failure_of(e) != DB_FAILURE_REFUSED)
+        login_accepted(&c->db_login);
+    else if (!login_refused(&c->db_login))
+        c->refused = *e;
+    c->db_config.password = login_password(&c->db_login);
     db_close(c->db);
     c->db = NULL;
     c->db_at_us =
@@ -235,13 +243,24 @@ static struct err subscribe(struct contacts *c)
     return err_none();
 }
 
+static struct err open_broker(struct contacts *c)
+{
+    struct err e = broker_open(&c->broker, &c->broker_config);
+    if (!e.code || !broker_err_is_permanent(&e))
+        login_accepted(&c->broker_login);
+    else if (!login_refused(&c->broker_login))
+        c->refused = e;
+    c->broker_config.password = login_password(&c->broker_login);
+    return e;
+}
+
 /* Prefetch counts for each consumer anew: after the broker ended one, the next begins only when
  * nothing is in hand. That may be in no queue any more, and is not thrown away for it. */
 static void mend_broker(struct contacts *c)
 {
     if (c->broker && (c->consuming || c->n)) return;
     if (clock_boot_us() < c->broker_at_us) return;
-    struct err e = c->broker ? err_none() : broker_open(&c->broker, &c->broker_config);
+    struct err e = c->broker ? err_none() : open_broker(c);
     if (!e.code) e = subscribe(c);
     if (e.code) {
         lose_broker(c, &e);
@@ -255,7 +274,10 @@ static void mend_db(struct contacts *c)
 {
     if (c->db || clock_boot_us() < c->db_at_us) return;
     struct err e = db_open(&c->db, &c->db_config);
-    if (e.code) lose_db(c, &e);
+    if (e.code)
+        lose_db(c, &e);
+    else
+        login_accepted(&c->db_login);
 }
 
 static void on_event(struct contacts *c, const struct broker_event *event)
@@ -342,7 +364,7 @@ static void loop(struct contacts *c)
         store_all(c);
         publish_bad(c);
         keep_up(c);
-    } while (wait_for_work(c));
+    } while (!c->refused.code && wait_for_work(c));
 }
 
 struct err contacts_run(const struct settings *settings)
@@ -352,6 +374,8 @@ struct err contacts_run(const struct settings *settings)
     c->db_config = start_db_config(settings, "mailflock-consumer --contacts");
     c->broker_config = start_broker_config(settings, "mailflock-consumer --contacts");
     c->broker_config.max_body = READ_MAX;
+    login_init(&c->db_login, settings, LOGIN_DATABASE);
+    login_init(&c->broker_login, settings, LOGIN_BROKER);
     struct err e = begin(c);
     if (!e.code) {
         log_info("contacts", "msg=\"ready\" exchange=\"%s\" cache=%s", settings->contacts.exchange,
@@ -360,10 +384,13 @@ struct err contacts_run(const struct settings *settings)
         loop(c);
         close(c->signal_fd);
         log_info("contacts", "msg=\"stopped\"");
+        e = c->refused;
     }
     broker_close(c->broker); /* what is in hand goes back */
     db_close(c->db);
     forget_all(c);
+    login_fini(&c->db_login);
+    login_fini(&c->broker_login);
     free(c);
     return e;
 }

@@ -7,8 +7,8 @@
 #include "common/err.h"
 #include "common/settings.h"
 
-/* contacts_run: returns after SIGTERM or SIGINT, with what was in hand stored or given back. An
- * error: it could not begin. After that it goes on whatever breaks. */
+/* contacts_run: returns after a signal that asks for the end, with what was in hand stored or given
+ * back. An error: it could not begin. After that it goes on whatever breaks. */
 struct err contacts_run(const struct settings *settings) MUST_CHECK;
 
 #endif

@@ -22,7 +22,11 @@ void curl_loop_free(struct curl_loop *loop); /* NULL is fine; no handle is in it
  * at a time. */
 void curl_loop_add(struct curl_loop *loop, CURL *easy);
 
-/* curl_loop_remove: closes the handle's connection, at once and without a word. */
+/* curl_loop_remove: closes the handle's connection, at once and without a word. A lookup of a name
+ * that is under way would be awaited here (libcurl 7.88, lib/asyn-thread.c: Curl_resolver_kill),
+ * for as long as the C library asks its name servers: the handle needs CURLOPT_QUICK_EXIT, with
+ * which the lookup's thread goes on alone and cleans up after itself. The end of the process stops
+ * it. */
 void curl_loop_remove(struct curl_loop *loop, CURL *easy);
 
 /* curl_loop_tick: for libcurl's own timeouts. */

@@ -14,9 +14,11 @@
 #include "common/clock.h"
 #include "common/fault.h"
 #include "common/log.h"
+#include "common/login.h"
 #include "common/start.h"
 #include "consumer/job.h"
 #include "consumer/metrics.h"
+#include "consumer/pulse.h"
 
 enum {
     NOTES_AT_ONCE = 64,
@@ -25,6 +27,7 @@ enum {
     RECONNECT_BASE_MS = 100,
     RECONNECT_MAX_MS = 5000,
     PUBLISH_AGAIN_US = 500000,
+    SAY_NEWER_EVERY_US = 60000000,
     STOP_GRACE_US = 15000000, /* beyond the drain time: commits, copies and acks */
 };
 
@@ -49,10 +52,12 @@ struct intake {
     struct intake_config config;
     struct broker *broker; /* NULL while lost */
     unsigned epoch;        /* counts connections: delivery tags of an older one are void */
+    struct login login;
     bool consuming, stopping, ledger_is_through;
+    bool failed; /* it ends for a reason of its own, not by a signal */
     int in_hand; /* jobs and outgoing messages without a job */
     int tries;
-    int64_t reconnect_at_us, stop_by_us;
+    int64_t reconnect_at_us, stop_by_us, say_newer_at_us;
     struct outgoing *outgoing;
     struct buf body; /* retry messages are written here */
 };
@@ -110,18 +115,27 @@ static struct outgoing *add_outgoing(struct intake *in, enum note_kind kind)
     return *end = o;
 }
 
-/* A message that is no chunk: to the dead letters as it came, with the reason. */
-static void bury(struct intake *in, const struct broker_event *event, const char *reason)
+/* A message that is no chunk: to the dead letters as it came, with the reason. One of a newer
+ * version waits for a worker that can read it (PROTOCOL C2), which is said once a minute. */
+static void pass_undecoded(struct intake *in, const struct broker_event *event, const struct err *e)
 {
-    log_error("broker", "msg=\"dead letter\" bytes=%zu reason=\"%s\"", event->body_len, reason);
-    struct outgoing *o = add_outgoing(in, NOTE_DEAD);
+    bool newer = e->code == ERR_NEWER;
+    struct outgoing *o = add_outgoing(in, newer ? NOTE_COPY : NOTE_DEAD);
+    o->delay_s = newer ? START_WAIT_DELAY_S : 0;
     o->body = mem_alloc(event->body_len);
     if (event->body_len) memcpy(o->body, event->body, event->body_len);
     o->body_len = event->body_len;
     o->delivery_tag = event->delivery_tag;
     o->epoch = in->epoch;
-    snprintf(o->reason, sizeof o->reason, "%s", reason);
+    snprintf(o->reason, sizeof o->reason, "%s", e->text);
     log_text(o->message_id, sizeof o->message_id, event->message_id, strlen(event->message_id));
+    if (!newer)
+        log_error("broker", "msg=\"dead letter\" bytes=%zu reason=\"%s\"", event->body_len,
+                  e->text);
+    else if (clock_boot_us() >= in->say_newer_at_us) {
+        in->say_newer_at_us = clock_boot_us() + SAY_NEWER_EVERY_US;
+        log_warn("broker", "msg=\"left to a newer worker\" reason=\"%s\"", e->text);
+    }
 }
 
 /* Only the producer writes that header: a copy that went through a delay queue has none. */
@@ -144,7 +158,7 @@ static void on_delivery(struct intake *in, const struct broker_event *event)
     in->in_hand++;
     struct err e = chunk_decode(event->body, event->body_len, &message);
     if (e.code) {
-        bury(in, event, e.text);
+        pass_undecoded(in, event, &e);
         return;
     }
     struct job *job = job_new(&message, event->body, event->body_len);
@@ -354,6 +368,7 @@ static void on_note(struct intake *in, const struct note *note)
         break;
     case NOTE_STOP:
         in->ledger_is_through = true;
+        in->failed |= note->value != 0;
         if (!in->stopping) in->stop_by_us = clock_boot_us() + STOP_GRACE_US;
         in->stopping = true;
         break;
@@ -389,6 +404,37 @@ static void consume(struct intake *in)
         lose(in, &e);
 }
 
+/* What is in hand is given back; the loop ends when nothing is left, or the time for it is over. */
+static void begin_stop(struct intake *in)
+{
+    in->stopping = true;
+    METRICS_SET(stopping, true);
+    in->stop_by_us = clock_boot_us() + in->config.settings->worker.drain_ms * 1000 + STOP_GRACE_US;
+    if (in->broker && in->consuming) {
+        struct err e = broker_consume_stop(in->broker);
+        if (e.code && e.code != ERR_TIMEOUT) lose(in, &e);
+    }
+    take_events(in); /* deliveries that were on the way: the ledger gives them back */
+    queue_push(in->config.to_ledger, (struct note){.kind = NOTE_STOP});
+}
+
+/* RabbitMQ may refuse us for a password that was rotated, which is read again; or for good. */
+static void cannot_connect(struct intake *in, const struct err *e)
+{
+    log_warn("broker", "msg=\"no broker\" tries=%d err=\"%s\"", in->tries, e->text);
+    reconnect_later(in);
+    if (!broker_err_is_permanent(e)) {
+        login_accepted(&in->login);
+        return;
+    }
+    bool go_on = login_refused(&in->login);
+    in->config.broker.password = login_password(&in->login);
+    if (go_on || in->stopping) return;
+    log_error("broker", "msg=\"RabbitMQ refuses the login: this worker ends\" err=\"%s\"", e->text);
+    in->failed = true;
+    begin_stop(in);
+}
+
 /* Connects and consumes again where that is due. Jobs of a lost connection are finished first, so
  * that what is in hand stays bounded. */
 static void mend(struct intake *in)
@@ -397,10 +443,10 @@ static void mend(struct intake *in)
     if (!in->broker) {
         struct err e = broker_open(&in->broker, &in->config.broker);
         if (e.code) {
-            log_warn("broker", "msg=\"no broker\" tries=%d err=\"%s\"", in->tries, e.text);
-            reconnect_later(in);
+            cannot_connect(in, &e);
             return;
         }
+        login_accepted(&in->login);
         in->epoch++;
         METRICS_SET(broker_connected, true);
         log_info("broker", "msg=\"connected\" epoch=%u", in->epoch);
@@ -414,15 +460,7 @@ static void on_signal(struct intake *in)
     struct signalfd_siginfo info;
     if (read(in->config.signal_fd, &info, sizeof info) != sizeof info || in->stopping) return;
     log_info("consumer", "msg=\"stopping\" signal=%u in_hand=%d", info.ssi_signo, in->in_hand);
-    in->stopping = true;
-    METRICS_SET(stopping, true);
-    in->stop_by_us = clock_boot_us() + in->config.settings->worker.drain_ms * 1000 + STOP_GRACE_US;
-    if (in->broker && in->consuming) {
-        struct err e = broker_consume_stop(in->broker);
-        if (e.code && e.code != ERR_TIMEOUT) lose(in, &e);
-    }
-    take_events(in); /* deliveries that were on the way: the ledger gives them back */
-    queue_push(in->config.to_ledger, (struct note){.kind = NOTE_STOP});
+    begin_stop(in);
 }
 
 static void wait_for_work(struct intake *in)
@@ -442,6 +480,7 @@ bool intake_run(const struct intake_config *config, struct broker *broker)
 {
     struct intake in = {.config = *config, .broker = broker};
     buf_init(&in.body, CHUNK_BODY_MAX);
+    login_init(&in.login, config->settings, LOGIN_BROKER);
     while (!(in.ledger_is_through && !in.outgoing)) {
         mend(&in);
         wait_for_work(&in);
@@ -449,11 +488,15 @@ bool intake_run(const struct intake_config *config, struct broker *broker)
         take_notes(&in);
         publish_outgoing(&in);
         METRICS_SET(chunks_in_hand, in.in_hand);
+        pulse_beat(PULSE_BROKER);
+        pulse_report();
         if (in.stopping && clock_boot_us() > in.stop_by_us) break;
     }
+    pulse_end(PULSE_BROKER);
     bool clean = in.ledger_is_through && !in.outgoing && in.in_hand == 0;
     if (!clean) log_warn("consumer", "msg=\"stopped with work in hand\" in_hand=%d", in.in_hand);
     broker_close(in.broker);
     buf_fini(&in.body);
-    return clean;
+    login_fini(&in.login);
+    return clean && !in.failed;
 }

@@ -13,11 +13,12 @@ struct intake_config {
     const struct settings *settings;
     struct broker_config broker;
     struct queue *inbox, *to_ledger;
-    int signal_fd; /* signalfd of SIGTERM and SIGINT: stop */
+    int signal_fd; /* of stop_signal_watch: stop */
 };
 
-/* intake_run: takes the open connection (its lane is declared) and returns after a signal, once the
- * ledger has given everything back, or when the time for that is over. True: nothing was left. */
+/* intake_run: takes the open connection (its lane is declared) and returns after a signal, or when
+ * database or broker refuse the login for good: once the ledger has given everything back, or when
+ * the time for that is over. True: there was a signal, and nothing was left. */
 bool intake_run(const struct intake_config *config, struct broker *broker);
 
 #endif

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/clock.h"
 #include "consumer/run.h"
 
 struct job *job_new(struct chunk_message *message, const void *body, size_t body_len)
@@ -16,6 +17,7 @@ struct job *job_new(struct chunk_message *message, const void *body, size_t body
     job->body = mem_alloc(body_len);
     memcpy(job->body, body, body_len);
     job->body_len = body_len;
+    job->received_us = clock_boot_us();
     return job;
 }
 

@@ -37,7 +37,7 @@ struct job {
     size_t body_len;
     uint64_t delivery_tag;
     unsigned epoch;       /* of the connection the tag belongs to */
-    int64_t published_us; /* by the producer's clock, UTC; 0 = not known, or it went another way */
+    int64_t published_us; /* by the database's clock, UTC; 0 = not known, or it went another way */
     /* ledger thread */
     char reason[JOB_REASON_SIZE]; /* for dead letters */
     enum job_state state;
@@ -46,7 +46,7 @@ struct job {
     uint32_t started;   /* the committed watermark, a position */
     uint32_t n_granted; /* of work: those below the watermark */
     uint32_t known_end; /* past the last position that may have been sent before our claim */
-    int64_t received_us, claimed_us; /* CLOCK_BOOTTIME */
+    int64_t received_us, claimed_us; /* CLOCK_BOOTTIME; received by the broker thread */
     uint32_t claims;                 /* of the chunk, with ours, since its last progress */
     int64_t lease_from_us;           /* CLOCK_BOOTTIME before the statement that last renewed it */
     uint32_t n_expected;             /* outcomes that this claim owes the ledger */
@@ -76,7 +76,7 @@ struct job {
     struct outcome refusal;   /* with NOTE_SENDER_REFUSED the ledger thread's; its status is NONE */
 };
 
-/* job_new: takes the decoded message (it is zeroed) and copies the body. */
+/* job_new: takes the decoded message (it is zeroed) and copies the body; received_us is now. */
 struct job *job_new(struct chunk_message *message, const void *body, size_t body_len);
 void job_free(struct job *job);
 

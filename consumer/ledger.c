@@ -13,18 +13,25 @@
 #include "common/start.h"
 #include "consumer/ledger_internal.h"
 #include "consumer/metrics.h"
+#include "consumer/pulse.h"
 
 enum {
     NOTES_AT_ONCE = 256,
     CONTROL_EVERY_US = 1000000,
     SQL_MAX = 16 * 1024 * 1024,
     GATHER_NAP_MS = 1,
+    STOP_GRACE_US = 10000000, /* beyond the drain time: what has come is committed */
 };
 
 static void to_sender(struct ledger *l, enum note_kind kind, struct job *job, uint64_t until_us)
 {
     job->told_sender = true;
     queue_push(l->config.to_sender, (struct note){.kind = kind, .job = job, .value = until_us});
+}
+
+int64_t ledger_now_us(const struct ledger *l)
+{
+    return db_clock_now_us(l->config.clock);
 }
 
 void ledger_arrived(struct job *job, uint32_t index)
@@ -71,6 +78,24 @@ static void end_if_free(struct ledger *l, struct job *job)
         ledger_over(l, job, NOTE_ACK, 0);
 }
 
+/* C8: the moment after which replies are awaited no longer. wanted_us is cut by the end of a stop
+ * and by the broker's limit for a message in hand. All are CLOCK_BOOTTIME. */
+static int64_t bounded_us(const struct ledger *l, const struct job *job, int64_t wanted_us)
+{
+    int64_t latest_us = job->received_us + LEDGER_REPLIES_S * 1000000LL;
+    if (l->stop_until_us && l->stop_until_us < latest_us) latest_us = l->stop_until_us;
+    return wanted_us < latest_us ? wanted_us : latest_us;
+}
+
+/* When the transport itself has given up every reply for which it waits now. */
+static int64_t last_reply_us(const struct ledger *l, const struct job *job)
+{
+    const struct settings_transport *transport =
+        settings_find_transport(l->config.settings, job->run->content.transport);
+    int64_t wait_us = transport->final_reply_timeout_ms * 1000 + LEDGER_REPLY_MARGIN_S * 1000000LL;
+    return bounded_us(l, job, clock_boot_us() + wait_us);
+}
+
 void ledger_fenced_off(struct ledger *l, struct job *job)
 {
     log_warn("ledger",
@@ -80,15 +105,16 @@ void ledger_fenced_off(struct ledger *l, struct job *job)
     job_set_state(job, JOB_ABANDONED);
     METRICS_ADD(leases_lost, 1);
     job->copy_delay_s = start_lease_s(l->config.settings);
-    if (job->with_sender && !job->told_sender) to_sender(l, NOTE_ABANDON, job, 0);
+    if (job->with_sender && !job->told_sender)
+        to_sender(l, NOTE_ABANDON, job, (uint64_t)last_reply_us(l, job)); /* C12 */
     end_if_free(l, job);
 }
 
 /* The server that wants the longest wait decides for the chunk. */
-static int retry_delay_s(const struct job *job)
+static int retry_delay_s(const struct ledger *l, const struct job *job)
 {
     const struct content *content = &job->run->content;
-    int64_t left_s = job->run->scheduled_s + content->max_age_s - clock_utc_us() / 1000000;
+    int64_t left_s = job->run->scheduled_s + content->max_age_s - ledger_now_us(l) / 1000000;
     uint32_t wanted_s = 0;
     for (uint32_t i = 0; i < job->message.n; i++) {
         const struct outcome *o = &job->outcomes[i];
@@ -100,7 +126,7 @@ static int retry_delay_s(const struct job *job)
 
 static void ask_for_retry(struct ledger *l, struct job *job)
 {
-    job->retry_delay_s = retry_delay_s(job);
+    job->retry_delay_s = retry_delay_s(l, job);
     job_set_state(job, JOB_DEFERRING);
     FAULT_POINT("retry_not_published");
     job->retry_pending = true;
@@ -147,18 +173,26 @@ static void release(struct ledger *l, struct job *job, int delay_s, int64_t unti
 
 /* C8, C12: what an earlier worker may have sent, and this one did not send again, keeps that mark:
  * the watermark, which said so until now, is about to be lowered. */
-static void keep_maybe(struct job *job)
+static void keep_maybe(const struct ledger *l, struct job *job)
 {
     for (uint32_t k = 0; k < job->n_work; k++) {
         struct outcome *o = &job->outcomes[job->work[k]];
         if (o->status || !o->maybe) continue;
         outcome_set(o, OUTCOME_OPEN, "given back before it was sent again");
-        o->at_us = clock_utc_us();
+        o->at_us = ledger_now_us(l);
         ledger_arrived(job, job->work[k]);
     }
 }
 
-/* C8, O2: what is paused or cancelled goes back; the next claim of a cancelled one skips it. */
+/* C8, O2: what is paused or cancelled goes back; the next claim of a cancelled one skips it. Where
+ * its copy waits is decided by the last look: control may change while replies are awaited. */
+static void obey(struct ledger *l, struct job *job, const char *control)
+{
+    int delay_s = strcmp(control, "paused") == 0 ? LEDGER_WAIT_DELAY_S : LEDGER_RELEASE_DELAY_S;
+    if (strcmp(control, "go") != 0) release(l, job, delay_s, last_reply_us(l, job));
+    if (job->state == JOB_RELEASING) job->copy_delay_s = delay_s;
+}
+
 static void obey_control(struct ledger *l)
 {
     int64_t now = clock_boot_us();
@@ -167,15 +201,14 @@ static void obey_control(struct ledger *l)
     for (int i = 0; i < l->n_jobs; i++) {
         struct job *job = l->jobs[i];
         struct db_result *r;
-        if (job->state != JOB_SENDING) continue;
+        if (job->state != JOB_SENDING && job->state != JOB_RELEASING) continue;
         if (ledger_held_too_long(job))
-            release(l, job, LEDGER_RELEASE_DELAY_S, now + l->lease_us / 2);
+            release(l, job, LEDGER_RELEASE_DELAY_S, last_reply_us(l, job));
         struct err e =
             db_queryf(l->db, &r, "SELECT control FROM run WHERE id=%" PRIu64, job->message.run);
         if (e.code) return; /* the next commit will find out */
-        bool go = db_next(r) && strcmp(db_text(r, 0), "go") == 0;
+        obey(l, job, db_next(r) ? db_text(r, 0) : "");
         db_result_free(r);
-        if (!go) release(l, job, LEDGER_WAIT_DELAY_S, now + l->lease_us / 2);
     }
 }
 
@@ -207,10 +240,9 @@ static void set_sender_aside(struct ledger *l, const struct job *refused)
                  " transport=%s wait_s=%d code=%u enhanced=%s reply=\"%s\"",
                  refused->message.run, transport, wait_s, r->code, r->enhanced,
                  log_text_masked(reply, sizeof reply, r->detail, strlen(r->detail)));
-    int64_t until = now + l->lease_us / 2;
     for (int i = 0; i < l->n_jobs; i++)
         if (l->jobs[i]->state == JOB_SENDING && same_sender(l->jobs[i], refused))
-            release(l, l->jobs[i], wait_s, until);
+            release(l, l->jobs[i], wait_s, last_reply_us(l, l->jobs[i]));
 }
 
 static void watch_failing(const struct job *job, uint32_t index)
@@ -245,10 +277,11 @@ static void stop(struct ledger *l)
     l->stop_until_us = clock_boot_us() + l->config.settings->worker.drain_ms * 1000;
     for (int i = 0; i < l->n_jobs; i++) {
         struct job *job = l->jobs[i];
-        /* What is being given back already may have been promised more time than there is now. */
-        if (job->state == JOB_RELEASING && job->with_sender)
-            to_sender(l, NOTE_RELEASE, job, (uint64_t)l->stop_until_us);
-        release(l, job, LEDGER_RELEASE_DELAY_S, l->stop_until_us);
+        int64_t until_us = bounded_us(l, job, l->stop_until_us);
+        /* It may have been promised more time than there is now. */
+        if (job->with_sender && (job->state == JOB_RELEASING || job->state == JOB_ABANDONED))
+            to_sender(l, NOTE_RELEASE, job, (uint64_t)until_us);
+        release(l, job, LEDGER_RELEASE_DELAY_S, until_us);
     }
 }
 
@@ -260,7 +293,6 @@ static void on_note(struct ledger *l, const struct note *note)
         if (l->n_jobs == l->cap_jobs)
             l->jobs = mem_resize(l->jobs, (size_t)(l->cap_jobs *= 2) * sizeof(struct job *));
         l->jobs[l->n_jobs++] = job;
-        job->received_us = clock_boot_us();
         break;
     case NOTE_OUTCOME:
         ledger_arrived(job, note->index);
@@ -275,7 +307,7 @@ static void on_note(struct ledger *l, const struct note *note)
         break;
     case NOTE_RETURNED:
         job->with_sender = false;
-        if (job->state == JOB_RELEASING) keep_maybe(job);
+        if (job->state == JOB_RELEASING) keep_maybe(l, job);
         end_if_free(l, job);
         break;
     case NOTE_RETRY_CONFIRMED:
@@ -289,38 +321,6 @@ static void on_note(struct ledger *l, const struct note *note)
     default:
         abort();
     }
-}
-
-bool ledger_reconnect(struct ledger *l)
-{
-    METRICS_SET(database_connected, false);
-    for (int tries = 0;; tries++) {
-        db_close(l->db);
-        l->db = NULL;
-        struct err e = db_open(&l->db, &l->config.db);
-        if (!e.code) {
-            METRICS_SET(database_connected, true);
-            log_info("ledger", "msg=\"database connection is back\"");
-            ledger_know_server(l);
-            return true;
-        }
-        if (l->stop_until_us && clock_boot_us() > l->stop_until_us) return false;
-        log_warn("ledger", "msg=\"no database\" tries=%d err=\"%s\"", tries + 1, e.text);
-        clock_sleep_ms(clock_backoff_ms(tries, 50, 2000));
-    }
-}
-
-/* The server ends a session that is idle for a lease, so that a dead worker's transaction stalls
- * nobody (C5); a living one says something in between. */
-static void keep_alive(struct ledger *l)
-{
-    int64_t now = clock_boot_us();
-    if (!l->db || now - l->kept_alive_us < l->lease_us / 3) return;
-    l->kept_alive_us = now;
-    struct err e = db_exec_text(l->db, "DO 0", NULL);
-    if (!e.code) return;
-    log_warn("ledger", "msg=\"database connection lost\" err=\"%s\"", e.text);
-    ledger_reconnect(l);
 }
 
 /* One of the received; false where the others have to wait. */
@@ -368,11 +368,17 @@ static bool any_wants_commit(const struct ledger *l)
     return false;
 }
 
-/* Given up: the time to stop is over and the database did not take what is left. The messages are
- * not acked; the broker delivers them again, and the next claim recovers. */
-static bool given_up(const struct ledger *l)
+bool ledger_is_out_of_time(const struct ledger *l)
 {
-    return l->stop_until_us && (!l->db || clock_boot_us() > l->stop_until_us + 10000000);
+    return l->stop_until_us && clock_boot_us() > l->stop_until_us + STOP_GRACE_US;
+}
+
+/* At the end of a stop the database may not have taken what is left. The messages are not acked;
+ * the broker delivers them again, and the next claim recovers. */
+static bool is_through(const struct ledger *l)
+{
+    if (l->went_back || l->locked_out) return true;
+    return l->stop_until_us && (l->n_jobs == 0 || !l->db || ledger_is_out_of_time(l));
 }
 
 /* While outcomes gather the thread sleeps: each of them would wake it. */
@@ -390,8 +396,9 @@ static void *ledger_main(void *arg)
     struct ledger *l = arg;
     struct note notes[NOTES_AT_ONCE];
     pthread_setname_np(pthread_self(), "ledger");
-    ledger_know_server(l);
-    while (!l->went_back && !(l->stop_until_us && (l->n_jobs == 0 || given_up(l)))) {
+    ledger_session_start(l);
+    while (!is_through(l)) {
+        pulse_beat(PULSE_LEDGER); /* as each statement does (worker.c: configure) */
         await_work(l);
         size_t n;
         do {
@@ -399,11 +406,14 @@ static void *ledger_main(void *arg)
             for (size_t i = 0; i < n; i++) on_note(l, &notes[i]);
         } while (n == NOTES_AT_ONCE);
         claim_received(l);
-        if (any_wants_commit(l)) ledger_commit(l);
+        if (l->db && any_wants_commit(l)) ledger_commit(l);
         obey_control(l);
-        keep_alive(l);
+        ledger_keep_alive(l);
+        run_cache_trim(&l->runs);
     }
-    queue_push(l->config.to_broker, (struct note){.kind = NOTE_STOP});
+    pulse_end(PULSE_LEDGER);
+    queue_push(l->config.to_broker,
+               (struct note){.kind = NOTE_STOP, .value = l->went_back || l->locked_out});
     return NULL;
 }
 
@@ -424,6 +434,7 @@ void ledger_join(struct ledger *l)
 {
     pthread_join(l->thread, NULL);
     db_close(l->db);
+    login_fini(&l->login);
     run_cache_fini(&l->runs);
     set_aside_fini(&l->set_aside);
     buf_fini(&l->sql);

@@ -7,6 +7,7 @@
 #include <stdint.h>
 
 #include "common/db.h"
+#include "common/db_clock.h"
 #include "common/err.h"
 #include "common/settings.h"
 #include "consumer/queue.h"
@@ -16,6 +17,7 @@ struct ledger_config {
     struct db_config db;
     const char *worker; /* name, shown as owner */
     struct queue *inbox, *to_sender, *to_broker;
+    struct db_clock *clock; /* read by the ledger thread alone, asked by the sender too */
 };
 
 struct ledger;

@@ -11,6 +11,8 @@
 #include "consumer/ledger_internal.h"
 #include "consumer/metrics.h"
 
+enum { NEWER_READ_EVERY_US = 60000000 };
+
 static uint64_t fresh_token(void)
 {
     uint64_t token = 0;
@@ -126,15 +128,43 @@ static bool can_use(struct ledger *l, struct job *job)
     return false;
 }
 
+static struct ledger_newer *find_newer(struct ledger *l, uint64_t run)
+{
+    for (int i = 0; i < LEDGER_NEWER_RUNS; i++)
+        if (l->newer[i].run == run) return &l->newer[i];
+    return NULL;
+}
+
+/* A content can be large: it is read, and the run spoken of, once a minute. */
+static void note_newer(struct ledger *l, const struct job *job, const char *why)
+{
+    struct ledger_newer *newer = find_newer(l, job->message.run);
+    if (!newer) newer = &l->newer[l->n_newer++ % LEDGER_NEWER_RUNS];
+    *newer = (struct ledger_newer){job->message.run, clock_boot_us() + NEWER_READ_EVERY_US};
+    log_warn("ledger", "msg=\"left to a newer worker\" reason=\"%s\"", why);
+}
+
+static bool known_as_newer(struct ledger *l, const struct job *job)
+{
+    const struct ledger_newer *newer = find_newer(l, job->message.run);
+    return newer && clock_boot_us() < newer->until_us;
+}
+
 /* *over: the job has been passed on, and must not be touched any more. */
 static struct err load_run(struct ledger *l, struct job *job, bool *over)
 {
     *over = false;
     if (job->run) return err_none();
-    struct err e = run_cache_get(&l->runs, l->db, job->message.run, &job->run);
-    if (!e.code || e.code == ERR_DB) return e;
+    struct err e = err_none();
+    bool newer = known_as_newer(l, job);
+    if (!newer) e = run_cache_get(&l->runs, l->db, job->message.run, &job->run);
+    if (!newer && (!e.code || e.code == ERR_DB)) return e;
     *over = true;
-    dead(l, job, e.text);
+    if (e.code == ERR_NEWER) note_newer(l, job, e.text);
+    if (newer || e.code == ERR_NEWER)
+        ledger_over(l, job, NOTE_COPY, LEDGER_WAIT_DELAY_S);
+    else
+        dead(l, job, e.text);
     return err_none();
 }
 
@@ -178,7 +208,7 @@ struct err ledger_claim(struct ledger *l, struct job *job)
     }
     job_set_state(job, JOB_SENDING);
     METRICS_ADD(chunks_claimed, 1);
-    if (job->published_us) METRICS_OBSERVE(queue_wait, clock_utc_us() - job->published_us);
+    if (job->published_us) METRICS_OBSERVE(queue_wait, ledger_now_us(l) - job->published_us);
     if (mine)
         begin_sending(l, job);
     else

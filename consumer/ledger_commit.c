@@ -72,12 +72,18 @@ static bool others_first(const struct ledger *l, const struct job *job)
 
 /* The window as the job finds it. Each transport has one of its own, so that one that is down does
  * not use up the room of the others. What later jobs have at risk was left to them by a dead
- * worker, and is sent when it is their turn: to wait for it here would be to wait for ever. */
+ * worker, and is sent when it is their turn: to wait for it here would be to wait for ever. One
+ * that is released may await replies for minutes, and has at most one mail on each connection (C8).
+ */
 static uint32_t used_before(const struct ledger *l, const struct job *job)
 {
-    uint32_t used = at_risk(job);
-    for (int i = 0; i < l->n_jobs; i++)
-        if (gathering(l->jobs[i]) && comes_before(l, l->jobs[i], job)) used += at_risk(l->jobs[i]);
+    uint32_t used = at_risk(job), connections = (uint32_t)transport_of(l, job)->connections;
+    for (int i = 0; i < l->n_jobs; i++) {
+        const struct job *other = l->jobs[i];
+        if (!gathering(other) || !comes_before(l, other, job)) continue;
+        bool few = other->state == JOB_RELEASING && at_risk(other) > connections;
+        used += few ? connections : at_risk(other);
+    }
     return used;
 }
 
@@ -88,7 +94,8 @@ static uint32_t room_for(const struct ledger *l, const struct job *job)
     METRICS_SET(window, size);
     if (others_first(l, job)) return 0;
     uint32_t left = job->n_work - job->n_granted, used = used_before(l, job);
-    uint32_t room = used < size ? size - used : 0;
+    uint32_t room = used < size ? size - used : 0, most = ledger_room_left(l, transport_of(l, job));
+    if (room > most) room = most;
     return room < left ? room : left;
 }
 
@@ -477,7 +484,7 @@ static void commit_group(struct ledger *l)
             undone = resync_all(l);
             unsure = false;
         }
-        if (l->stop_until_us && clock_boot_us() > l->stop_until_us + 10000000) return;
+        if (ledger_is_out_of_time(l)) return;
     }
     int64_t ended_us = clock_boot_us();
     window_observe(&l->window, outcomes_in_group(l), began_us, ended_us);

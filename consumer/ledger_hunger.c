@@ -36,6 +36,19 @@ static bool is_hungry(const struct ledger *l, const struct job *next)
     return ahead < 2 * window_size(&l->window, (uint32_t)transport->connections);
 }
 
+uint32_t ledger_room_left(const struct ledger *l, const struct settings_transport *transport)
+{
+    uint32_t connections = (uint32_t)transport->connections, at_risk = 0;
+    uint32_t most = connections * 2 > WINDOW_MAX ? connections * 2 : WINDOW_MAX;
+    for (int i = 0; i < l->n_jobs; i++) {
+        const struct job *job = l->jobs[i];
+        bool counts = job->state == JOB_SENDING || job->state == JOB_RELEASING;
+        if (counts && transport_of(l, job) == transport)
+            at_risk += job->n_granted - job->n_answered;
+    }
+    return at_risk < most ? most - at_risk : 0;
+}
+
 bool ledger_wants_claim(const struct ledger *l, const struct job *job)
 {
     if (job->state != JOB_RECEIVED) return false;

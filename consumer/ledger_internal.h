@@ -5,6 +5,7 @@
 #include <stdbool.h>
 
 #include "common/buf.h"
+#include "common/login.h"
 #include "consumer/job.h"
 #include "consumer/ledger.h"
 #include "consumer/run.h"
@@ -14,10 +15,20 @@
 enum {
     LEDGER_POISON_CLAIMS = 5, /* PROTOCOL C11 */
     LEDGER_ROWS_MAX = 1000,   /* delivery rows in one INSERT */
-    LEDGER_OVERDUE_S = 600,   /* next_due lies this long after a message is due to be taken up */
+    LEDGER_NEWER_RUNS = 16,
+    LEDGER_OVERDUE_S = 600, /* next_due lies this long after a message is due to be taken up */
     LEDGER_RELEASE_DELAY_S = 1,
-    LEDGER_HOLD_S = 1200,     /* RabbitMQ's consumer_timeout is 1800 s: given back well before */
     LEDGER_WAIT_DELAY_S = 15, /* paused runs, retries that came early, transports we lack */
+};
+
+/* PROTOCOL C8: how long a message stays in hand, in seconds from its delivery. RabbitMQ closes the
+ * channel of a consumer that holds one for longer than its consumer_timeout, 1800 s by default. */
+enum {
+    LEDGER_HOLD_S = 1200,    /* nothing more of it is handed over */
+    LEDGER_REPLIES_S = 1620, /* replies are awaited no longer: 180 s are left to release it */
+    /* A pause or cancel awaits replies for the transport's final_reply_timeout and this: the
+     * transport gives them up first. */
+    LEDGER_REPLY_MARGIN_S = 30,
 };
 
 struct ledger {
@@ -39,7 +50,15 @@ struct ledger {
     int64_t second;         /* the time that second_text shows */
     char second_text[20];
     char server[160]; /* the database server's own name for itself */
-    bool went_back;   /* C13: it lost commits, and this worker must not go on */
+    struct ledger_newer {
+        uint64_t run;
+        int64_t until_us;       /* CLOCK_BOOTTIME: it is not read again before */
+    } newer[LEDGER_NEWER_RUNS]; /* runs whose content this worker cannot read: a newer one can */
+    unsigned n_newer;           /* of them that were ever noted; the oldest is forgotten first */
+    bool went_back;             /* C13: it lost commits, and this worker must not go on */
+    bool locked_out; /* it refuses the login, and has for start_limit: this worker ends */
+    struct login login;
+    char session_lock[40]; /* GET_LOCK's name for our session */
 };
 
 /* What the fenced UPDATE does besides counting. */
@@ -58,6 +77,10 @@ struct err ledger_claim(struct ledger *l, struct job *job) MUST_CHECK;
 
 /* ledger_wants_claim: whether a JOB_RECEIVED is to be claimed, or given back, now. */
 bool ledger_wants_claim(const struct ledger *l, const struct job *job);
+
+/* ledger_room_left: how many more positions of all chunks of a transport may be ambiguous after a
+ * crash: what PROTOCOL C4 promises. */
+uint32_t ledger_room_left(const struct ledger *l, const struct settings_transport *transport);
 
 /* ledger_held_too_long: RabbitMQ's consumer_timeout would end the channel before long. */
 bool ledger_held_too_long(const struct job *job);
@@ -81,9 +104,24 @@ void ledger_commit(struct ledger *l);
 bool ledger_wants_commit(const struct ledger *l, const struct job *job);
 bool ledger_gathers(const struct ledger *l);
 
-/* ledger_reconnect: opens the connection anew, with backoff for as long as it takes; false when
- * the time to stop is over. */
+/* ledger_now_us: the database's clock, which judges and records days and hours; UTC. */
+int64_t ledger_now_us(const struct ledger *l);
+
+/* ledger_session_start: makes the open connection the ledger's session: it can be ended from
+ * another one, and says what time it is. */
+void ledger_session_start(struct ledger *l);
+
+/* ledger_reconnect: ends the session before, where the server still has it, and opens another, with
+ * backoff for as long as it takes. False, and without a connection, when the time to stop is over
+ * or the worker is locked_out. */
 bool ledger_reconnect(struct ledger *l);
+
+/* ledger_keep_alive: the server ends a session that is idle for a lease, so that a dead worker's
+ * transaction stalls nobody (C5). A living one asks what time it is in between. */
+void ledger_keep_alive(struct ledger *l);
+
+/* ledger_is_out_of_time: whether the time to stop is over, and with it the time to commit. */
+bool ledger_is_out_of_time(const struct ledger *l);
 
 /* ledger_arrived: outcome index of the job is known; ledger and recovery only. */
 void ledger_arrived(struct job *job, uint32_t index);

@@ -7,7 +7,6 @@
 #include <strings.h>
 
 #include "common/address.h"
-#include "common/clock.h"
 #include "common/log.h"
 #include "consumer/ledger_internal.h"
 
@@ -126,53 +125,68 @@ static struct err mark_suppressed(struct ledger *l, struct job *job)
     return err_none();
 }
 
-static void decided(struct job *job, uint32_t i, enum outcome_status status, const char *why)
+static void decided(const struct ledger *l, struct job *job, uint32_t i, enum outcome_status status,
+                    const char *why)
 {
     struct outcome *o = &job->outcomes[i];
     struct outcome_rules rules = {.attempt = job->message.attempt, .max_attempts = 1000};
     if (status) outcome_set(o, status, why);
     rules.max_age_s = INT64_MAX;
-    o->at_us = clock_utc_us();
+    o->at_us = ledger_now_us(l);
     outcome_settle(o, &rules);
     job->n_expected++;
     ledger_arrived(job, i);
 }
 
+static int64_t age_s(const struct ledger *l, const struct job *job)
+{
+    return ledger_now_us(l) / 1000000 - job->run->scheduled_s;
+}
+
 /* Only of a first attempt: a later one was allowed when the one before ended, or an operator wants
  * it. */
-static bool too_late(const struct job *job)
+static bool too_late(const struct ledger *l, const struct job *job)
 {
-    if (job->message.attempt > 1) return false;
-    int64_t age_s = clock_utc_us() / 1000000 - job->run->scheduled_s;
-    return age_s > job->run->content.max_age_s;
+    return job->message.attempt == 1 && age_s(l, job) > job->run->content.max_age_s;
+}
+
+static void say_too_late(const struct ledger *l, const struct job *job, uint32_t n)
+{
+    if (!n) return;
+    log_warn("ledger",
+             "msg=\"too late: max_age has passed, recipients are skipped\" run=%" PRIu64
+             " chunk=%u recipients=%u age_s=%" PRId64 " max_age_s=%" PRId64,
+             job->message.run, job->message.chunk, n, age_s(l, job), job->run->content.max_age_s);
 }
 
 /* C3: ambiguous positions first, then cancelled, then suppressed; what is left is to be sent. */
-static void divide(struct job *job, const struct row *row)
+static void divide(const struct ledger *l, struct job *job, const struct row *row)
 {
     const struct chunk_message *m = &job->message;
-    bool resend = job->run->content.resend;
+    bool resend = job->run->content.resend, late = too_late(l, job);
+    uint32_t n_late = 0;
     for (uint32_t i = 0; i < m->n; i++) {
         struct outcome *o = &job->outcomes[i];
         if (job->answered[i]) continue;
         bool ambiguous = m->recipients[i].position < row->started;
         if (ambiguous) o->maybe = true;
         if (ambiguous && (!resend || row->cancelled || job->poison))
-            decided(job, i, OUTCOME_UNKNOWN, "a worker stopped after handing it over");
+            decided(l, job, i, OUTCOME_UNKNOWN, "a worker stopped after handing it over");
         else if (job->poison)
             continue;
         else if (row->cancelled)
-            decided(job, i, OUTCOME_SKIPPED, "the run was cancelled");
-        else if (too_late(job))
-            decided(job, i, OUTCOME_SKIPPED, "too late: max_age has passed");
+            decided(l, job, i, OUTCOME_SKIPPED, "the run was cancelled");
+        else if (late && ++n_late)
+            decided(l, job, i, OUTCOME_SKIPPED, "too late: max_age has passed");
         else if (o->status == OUTCOME_SUPPRESSED)
-            decided(job, i, OUTCOME_NONE, NULL);
+            decided(l, job, i, OUTCOME_NONE, NULL);
         else if (m->recipients[i].fail)
-            decided(job, i, OUTCOME_FAILED, m->recipients[i].fail);
+            decided(l, job, i, OUTCOME_FAILED, m->recipients[i].fail);
         else
             job->work[job->n_work++] = i;
     }
     job->n_expected += job->n_work;
+    say_too_late(l, job, n_late);
 }
 
 /* A retry carries all that the ledger calls deferred (take_row), and nothing else. */
@@ -223,7 +237,7 @@ struct err ledger_recover(struct ledger *l, struct job *job, bool *mine)
     job->claims = row.claims;
     job->poison = row.claims >= LEDGER_POISON_CLAIMS && !row.cancelled;
     if (!row.cancelled && !job->poison) TRY(mark_suppressed(l, job));
-    divide(job, &row);
+    divide(l, job, &row);
     job->started = row.started;
     while (job->n_granted < job->n_work &&
            job->message.recipients[job->work[job->n_granted]].position < job->started)

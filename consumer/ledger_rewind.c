@@ -64,7 +64,7 @@ static bool try_again(struct ledger *l, const struct err *e)
 {
     log_warn("ledger", "msg=\"looking at a lost chunk failed, will be repeated\" err=\"%s\"",
              e->text);
-    if (l->stop_until_us && clock_boot_us() > l->stop_until_us + 10000000) return false;
+    if (ledger_is_out_of_time(l)) return false;
     if (db_failure_of(e) == DB_FAILURE_LOST) return ledger_reconnect(l);
     struct err undone = db_exec_text(l->db, "ROLLBACK", NULL);
     if (undone.code) return ledger_reconnect(l);

@@ -2,11 +2,11 @@
 #include <curl/curl.h>
 #include <getopt.h>
 #include <malloc.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "common/core_dump.h"
 #include "common/log.h"
 #include "common/settings.h"
 #include "consumer/contacts.h"
@@ -15,8 +15,8 @@
 
 static const char USAGE[] =
     "usage: mailflock-consumer [-c FILE] [--contacts] [-t] [-V] [-h] [--help-config]\n"
-    "Takes chunks from RabbitMQ, sends their mails, records every outcome. SIGTERM finishes what\n"
-    "is in flight and gives the rest back.\n"
+    "Takes chunks from RabbitMQ, sends their mails, records every outcome. SIGTERM, SIGINT,\n"
+    "SIGHUP and SIGQUIT finish what is in flight and give the rest back.\n"
     "  -c FILE        settings (config/mailflock.cfg)\n"
     "  --contacts     send nothing; keep the contact cache fresh from events\n"
     "  -t             check the settings and exit\n"
@@ -35,6 +35,16 @@ static void print_help_config(void)
     settings_help(&help, CONF_HELP_TEXT);
     fputs(buf_text(&help), stdout);
     buf_fini(&help);
+}
+
+/* Large blocks, such as a run's files, are given back to the system when they are freed. By itself
+ * the C library begins to keep them after it has seen the first. */
+static void keep_memory_small(void)
+{
+    enum { LARGE = 1024 * 1024 };
+    mallopt(M_ARENA_MAX, 2);
+    mallopt(M_MMAP_THRESHOLD, LARGE);
+    mallopt(M_TRIM_THRESHOLD, 2 * LARGE);
 }
 
 int main(int argc, char **argv)
@@ -61,17 +71,18 @@ int main(int argc, char **argv)
     }
     if (optind != argc) return fputs(USAGE, stderr), 2;
     struct settings settings;
+    core_dump_forbid();
     struct err e = settings_read(file, &settings);
     if (e.code) return complain(&e);
+    if (settings.core_dumps) core_dump_allow();
     log_setup((enum log_level)settings.log.level, settings.log.format == SETTINGS_LOG_JSON);
     if (check_only) {
         printf("%s: settings are right\n", file);
         settings_free(&settings);
         return EXIT_SUCCESS;
     }
-    mallopt(M_ARENA_MAX, 2);
+    keep_memory_small();
     curl_global_init(CURL_GLOBAL_DEFAULT);
-    signal(SIGPIPE, SIG_IGN);
     stop_signal_ends();
     e = contacts ? contacts_run(&settings) : worker_run(&settings);
     curl_global_cleanup();

@@ -19,7 +19,7 @@ struct metrics_server {
     struct MHD_Daemon *daemon;
 };
 
-#define GET(field) atomic_load_explicit(&METRICS.field, memory_order_relaxed)
+#define GET(field) METRICS_GET(field)
 
 static void put(struct buf *b, const char *name, const char *type, const char *help, double value)
 {
@@ -37,6 +37,16 @@ static void put_refusals(struct buf *b)
         for (int permanent = 0; permanent < 2; permanent++)
             buf_append_format(b, "mailflock_refusals_total{stage=\"%s\",class=\"%d\"} %lu\n",
                               STAGES[stage], 4 + permanent, GET(refusals[stage][permanent]));
+}
+
+static void write_silence(struct buf *b)
+{
+    buf_append_text(b, "# HELP mailflock_thread_silent_seconds Since the thread's last turn.\n"
+                       "# TYPE mailflock_thread_silent_seconds gauge\n");
+    for (int i = 0; i < PULSE_THREADS; i++)
+        buf_append_format(b, "mailflock_thread_silent_seconds{thread=\"%s\"} %.3f\n",
+                          pulse_name((enum pulse_thread)i),
+                          (double)pulse_silent_us((enum pulse_thread)i) / 1e6);
 }
 
 static void write_page(struct buf *b)
@@ -74,6 +84,30 @@ static void write_page(struct buf *b)
         GET(broker_connected) ? 1 : 0);
     put(b, "database_connected", "gauge", "1 while connected to the database.",
         GET(database_connected) ? 1 : 0);
+    write_silence(b);
+}
+
+/* Appends the names of threads that are stuck, or "no"; whether there are any. */
+static bool write_stuck(struct buf *b)
+{
+    bool any = false;
+    buf_append_text(b, "stuck=");
+    for (int i = 0; i < PULSE_THREADS; i++) {
+        if (!pulse_is_stuck((enum pulse_thread)i)) continue;
+        buf_append_format(b, "%s%s", any ? "," : "", pulse_name((enum pulse_thread)i));
+        any = true;
+    }
+    buf_append_text(b, any ? "\n" : "no\n");
+    return any;
+}
+
+static unsigned write_health(struct buf *b)
+{
+    bool well = GET(broker_connected) && GET(database_connected) && !GET(stopping);
+    buf_append_format(b, "broker=%s database=%s stopping=%s ",
+                      GET(broker_connected) ? "connected" : "lost",
+                      GET(database_connected) ? "connected" : "lost", GET(stopping) ? "yes" : "no");
+    return !write_stuck(b) && well ? MHD_HTTP_OK : MHD_HTTP_SERVICE_UNAVAILABLE;
 }
 
 static unsigned write_answer(const char *url, struct buf *b)
@@ -82,15 +116,11 @@ static unsigned write_answer(const char *url, struct buf *b)
         write_page(b);
         return MHD_HTTP_OK;
     }
-    if (strcmp(url, "/healthz") != 0) {
-        buf_append_text(b, "there is /metrics and /healthz\n");
-        return MHD_HTTP_NOT_FOUND;
-    }
-    bool well = GET(broker_connected) && GET(database_connected) && !GET(stopping);
-    buf_append_format(b, "broker=%s database=%s stopping=%s\n",
-                      GET(broker_connected) ? "connected" : "lost",
-                      GET(database_connected) ? "connected" : "lost", GET(stopping) ? "yes" : "no");
-    return well ? MHD_HTTP_OK : MHD_HTTP_SERVICE_UNAVAILABLE;
+    if (strcmp(url, "/healthz") == 0) return write_health(b);
+    if (strcmp(url, "/livez") == 0)
+        return write_stuck(b) ? MHD_HTTP_SERVICE_UNAVAILABLE : MHD_HTTP_OK;
+    buf_append_text(b, "there is /metrics, /healthz and /livez\n");
+    return MHD_HTTP_NOT_FOUND;
 }
 
 static enum MHD_Result on_request(void *user, struct MHD_Connection *connection, const char *url,

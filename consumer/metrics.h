@@ -1,5 +1,7 @@
 /* What a worker shows of itself: counters that any thread adds to and the HTTP endpoint reads.
- * GET /metrics: Prometheus text; GET /healthz: 200 while broker and database are connected. */
+ * GET /metrics: Prometheus text. GET /healthz: 200 while broker and database are connected, no
+ * thread is stuck and the worker is not stopping: whether it can work. GET /livez: 503 only where a
+ * thread is stuck: whether a new start would help. */
 #ifndef MAILFLOCK_METRICS_H
 #define MAILFLOCK_METRICS_H
 
@@ -8,6 +10,7 @@
 #include "common/err.h"
 #include "consumer/histogram.h"
 #include "consumer/outcome.h"
+#include "consumer/pulse.h"
 
 /* The only global mutable state of the consumer. */
 struct metrics {
@@ -18,12 +21,16 @@ struct metrics {
     atomic_long connections_open, chunks_in_hand, window, senders_set_aside;
     struct histogram queue_wait, connect, dialogue, commit;
     atomic_bool broker_connected, database_connected, stopping;
+    /* Of pulse.h. CLOCK_BOOTTIME when each thread said last that it goes on, 0 = it does not run;
+     * and how long it may be silent. */
+    atomic_llong beat_us[PULSE_THREADS], stuck_us[PULSE_THREADS];
 };
 extern struct metrics METRICS;
 
 #define METRICS_ADD(field, n)      atomic_fetch_add_explicit(&METRICS.field, (n), memory_order_relaxed)
 #define METRICS_OBSERVE(field, us) histogram_observe(&METRICS.field, (us))
 #define METRICS_SET(field, n)      atomic_store_explicit(&METRICS.field, (n), memory_order_relaxed)
+#define METRICS_GET(field)         atomic_load_explicit(&METRICS.field, memory_order_relaxed)
 
 struct metrics_server;
 

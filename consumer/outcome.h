@@ -28,7 +28,7 @@ struct outcome {
     bool suppress;  /* the address does not exist: put it on the suppression list */
     uint16_t code;  /* of the reply; 0 without one */
     uint32_t retry_after_s; /* when the server wants a deferred one again; 0 = it does not say */
-    int64_t at_us;          /* UTC */
+    int64_t at_us;          /* UTC, by the database's clock */
     char enhanced[12];      /* RFC 3463 "5.1.1", or "" */
     char detail[160];       /* the reply's text or our reason; one line */
 };

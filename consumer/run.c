@@ -32,8 +32,10 @@ struct err run_load(struct db *db, uint64_t id, struct run **out)
     run->refs = 1;
     run->scheduled_s = db_i64(r, 1);
     struct db_cell json = db_cell(r, 0);
+    run->bytes = json.len; /* its files, and each text as a template */
     struct err e = content_decode(json.text, json.len, &run->content);
     db_result_free(r);
+    run->bytes += run->content.arena.used;
     if (!e.code) e = compile(run);
     if (e.code) {
         run_unref(run);
@@ -70,6 +72,23 @@ struct err run_cache_get(struct run_cache *cache, struct db *db, uint64_t id, st
     cache->runs[0] = run;
     *out = run_ref(run);
     return err_none();
+}
+
+void run_cache_trim(struct run_cache *cache)
+{
+    size_t bytes = 0;
+    int kept = 0;
+    for (int i = 0; i < RUN_CACHE_SIZE && cache->runs[i]; i++) {
+        struct run *run = cache->runs[i];
+        bool idle = __atomic_load_n(&run->refs, __ATOMIC_ACQUIRE) == 1;
+        cache->runs[i] = NULL;
+        if (i && idle && bytes + run->bytes > RUN_CACHE_BYTES) {
+            run_unref(run);
+            continue;
+        }
+        bytes += run->bytes;
+        cache->runs[kept++] = run;
+    }
 }
 
 void run_cache_fini(struct run_cache *cache)

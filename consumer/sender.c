@@ -15,6 +15,7 @@
 #include "common/log.h"
 #include "consumer/job.h"
 #include "consumer/metrics.h"
+#include "consumer/pulse.h"
 #include "consumer/run.h"
 #include "consumer/transport.h"
 
@@ -84,7 +85,7 @@ static void record(struct task *task, uint32_t index, const struct outcome *outc
     bool maybe = o->maybe;
     *o = *outcome;
     o->maybe = maybe;
-    o->at_us = clock_utc_us();
+    o->at_us = db_clock_now_us(task->transport->sender->config.clock);
     struct outcome_rules rules = {
         .attempt = job->message.attempt,
         .max_attempts = c->max_attempts,
@@ -115,7 +116,7 @@ static bool build(struct task *task, uint32_t index, struct buf *body)
         .to_len = to->to_len,
         .vars = &to->vars,
         .message_id = job_mail_id(mail_id, task->job, index),
-        .date_s = clock_utc_us() / 1000000,
+        .date_s = db_clock_now_us(task->transport->sender->config.clock) / 1000000,
     };
     buf_reset(body);
     if (!bad_address && message_build(task->job->run->mail, &r, &task->transport->sender->scratch,
@@ -339,6 +340,7 @@ static void *sender_main(void *arg)
             struct watch *watch = events[i].data.ptr;
             watch->on_event(watch, events[i].events);
         }
+        pulse_beat(PULSE_SENDER);
         int64_t now_us = clock_boot_us();
         if (now_us >= next_tick_us) {
             tick(s, now_us);
@@ -346,6 +348,7 @@ static void *sender_main(void *arg)
         }
         after_events(s);
     }
+    pulse_end(PULSE_SENDER);
     return NULL;
 }
 

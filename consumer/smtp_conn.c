@@ -25,6 +25,14 @@ static void cut(const struct smtp_conn *c)
     if (smtp_dialogue_unsent(&c->dialogue, &bytes, &len)) shutdown(c->fd, SHUT_RDWR);
 }
 
+void smtp_conn_end_lookup(struct smtp_conn *c)
+{
+    if (!c->looking_up) return;
+    c->looking_up = false;
+    c->t->n_looking_up--;
+    c->t->base.wake_due = true;
+}
+
 void smtp_conn_close(struct smtp_conn *c, enum outcome_status unanswered, bool lost,
                      const char *reason)
 {
@@ -38,6 +46,7 @@ void smtp_conn_close(struct smtp_conn *c, enum outcome_status unanswered, bool l
     }
     c->state = CONN_CLOSED;
     c->tls_len = 0;
+    smtp_conn_end_lookup(c);
     t->base.wake_due = true; /* for another in its place */
     if (c->fd != CURL_SOCKET_BAD) {
         sender_watch(t->base.sender, c->fd, 0, &c->watch);

@@ -22,6 +22,7 @@ struct smtp_conn {
     CURL *easy;
     curl_socket_t fd;
     struct smtp_offers offers;
+    bool looking_up; /* connecting, and the relay's name may not be known yet */
     bool want_write;
     char *tls_piece;     /* with TLS: what is being written, owned; NULL until it is first needed */
     size_t tls_len;      /* of tls_piece; 0 = nothing is being written */
@@ -38,8 +39,9 @@ struct smtp_transport {
     CURLSH *share;         /* what was looked up in the DNS, for all connections */
     struct smtp_conn *conns;
     int n_conns, n_open, n_connecting;
+    int n_looking_up; /* of those that are connecting: at most one, or each would ask the DNS */
     struct connect_pace pace;
-    char url[300];
+    char url[800]; /* settings.url and a name for EHLO */
 };
 
 /* smtp_conn_on_event: for the watch of an open connection. */
@@ -48,6 +50,9 @@ void smtp_conn_on_event(struct watch *watch, uint32_t events);
 /* smtp_conn_close: closes; unanswered, lost and reason as for smtp_dialogue_close. */
 void smtp_conn_close(struct smtp_conn *c, enum outcome_status unanswered, bool lost,
                      const char *reason);
+
+/* smtp_conn_end_lookup: the relay's name is known, or is not asked for any more. */
+void smtp_conn_end_lookup(struct smtp_conn *c);
 
 /* smtp_conn_lose: the connection broke, or stays silent: closes it. */
 void smtp_conn_lose(struct smtp_conn *c, const char *reason);

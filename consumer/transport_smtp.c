@@ -34,6 +34,14 @@ static void set_tls(CURL *easy, const struct settings_transport *s)
 
 static void on_connected(void *private, CURLcode result);
 
+/* libcurl has a socket, so it has an address, which the connections share from now on. */
+static int on_socket_made(void *user, curl_socket_t fd, curlsocktype purpose)
+{
+    (void)fd, (void)purpose;
+    smtp_conn_end_lookup(user);
+    return CURL_SOCKOPT_OK;
+}
+
 static void open_conn(struct smtp_transport *t, struct smtp_conn *c)
 {
     const struct settings_transport *s = t->base.settings;
@@ -49,6 +57,9 @@ static void open_conn(struct smtp_transport *t, struct smtp_conn *c)
     curl_easy_setopt(c->easy, CURLOPT_CONNECT_ONLY, 1L);
     curl_easy_setopt(c->easy, CURLOPT_FRESH_CONNECT, 1L);
     curl_easy_setopt(c->easy, CURLOPT_NOSIGNAL, 1L);
+    curl_easy_setopt(c->easy, CURLOPT_QUICK_EXIT, 1L); /* see curl_loop_remove */
+    curl_easy_setopt(c->easy, CURLOPT_SOCKOPTFUNCTION, on_socket_made);
+    curl_easy_setopt(c->easy, CURLOPT_SOCKOPTDATA, c);
     curl_easy_setopt(c->easy, CURLOPT_PROXY, "");
     curl_easy_setopt(c->easy, CURLOPT_TCP_NODELAY, 1L);
     curl_easy_setopt(c->easy, CURLOPT_CONNECTTIMEOUT_MS, (long)s->connect_timeout_ms);
@@ -65,7 +76,10 @@ static void open_conn(struct smtp_transport *t, struct smtp_conn *c)
     c->state = CONN_CONNECTING;
     c->opened_us = clock_boot_us();
     t->n_connecting++;
+    c->looking_up = true;
+    t->n_looking_up++;
     curl_loop_add(c->curl, c->easy);
+    curl_loop_tick(c->curl, clock_boot_us()); /* to a socket, where the address is known */
 }
 
 static void connecting_failed(struct smtp_conn *c, const char *why)
@@ -138,17 +152,17 @@ static struct transport *smtp_open(struct sender *sender, const struct settings_
     return &t->base;
 }
 
-/* As many new connections as there are mails that no open one is going to take. */
+/* As many new connections as there are mails that no open one is going to take; of the name one
+ * lookup at a time: the others wait for its answer. */
 static void open_more(struct smtp_transport *t)
 {
     if (t->n_open + t->n_connecting >= t->n_conns) return;
-    int room = connect_pace_room(&t->pace, t->n_open, t->n_connecting, clock_boot_us());
-    if (!room) return;
     int mails = (int)sender_available(&t->base, (uint32_t)t->n_conns) - t->n_connecting;
-    for (int i = 0; i < t->n_conns && room > 0 && mails > 0; i++) {
+    for (int i = 0; i < t->n_conns && mails > 0; i++) {
         if (t->conns[i].state != CONN_CLOSED) continue;
+        int room = connect_pace_room(&t->pace, t->n_open, t->n_connecting, clock_boot_us());
+        if (t->n_looking_up || !room) return;
         open_conn(t, &t->conns[i]);
-        room--;
         mails--;
     }
 }

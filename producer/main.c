@@ -4,6 +4,7 @@
 #include "common/buf.h"
 #include "common/campaign.h"
 #include "common/campaign_content.h"
+#include "common/core_dump.h"
 #include "common/log.h"
 #include "common/settings.h"
 #include "producer/dry_run.h"
@@ -77,8 +78,10 @@ static int with_settings(const struct options *o)
     struct settings settings;
     struct buf out;
     buf_init(&out, OUTPUT_MAX);
+    core_dump_forbid();
     struct err e = settings_read(o->config, &settings);
     if (e.code) return finish(e, &out);
+    if (settings.core_dumps) core_dump_allow();
     log_setup((enum log_level)settings.log.level, settings.log.format == SETTINGS_LOG_JSON);
     e = perform(o, &settings, &out);
     if (!e.code) e = buf_check(&out, "the output");

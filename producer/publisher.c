@@ -32,7 +32,9 @@ struct err publisher_open(struct publisher *p, const struct settings *settings, 
                           const struct content *content)
 {
     *p = (struct publisher){.settings = settings, .control = control, .content = content};
-    struct err e = connect_broker(p);
+    db_clock_init(&p->clock);
+    struct err e = db_clock_read(&p->clock, control);
+    if (!e.code) e = connect_broker(p);
     if (e.code) publisher_close(p);
     return e;
 }
@@ -192,7 +194,7 @@ struct err publisher_put(struct publisher *p, uint32_t chunk, uint32_t attempt, 
     for (;;) {
         uint64_t tag;
         while (window_full(p, len)) TRY(wait_a_little(p));
-        snprintf(now, sizeof now, "%" PRId64, clock_utc_us());
+        snprintf(now, sizeof now, "%" PRId64, db_clock_now_us(&p->clock));
         struct err e = broker_publish(p->broker, &message, &tag);
         if (!e.code) {
             p->flights[p->n_flights++] = (struct publisher_flight){tag, chunk, attempt, len};

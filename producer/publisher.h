@@ -11,6 +11,7 @@
 #include "common/broker.h"
 #include "common/content.h"
 #include "common/db.h"
+#include "common/db_clock.h"
 #include "common/settings.h"
 
 enum { PUBLISHER_WINDOW = 128, PUBLISHER_REASON_SIZE = 160 };
@@ -38,6 +39,7 @@ struct publisher {
     char refusal[PUBLISHER_REASON_SIZE]; /* why the last refused one was refused, or "" */
     bool cancelled;                      /* the run was cancelled while waiting */
     bool despite_cancel;                 /* a cancelled run's rest: go on */
+    struct db_clock clock;               /* for BROKER_HEADER_PUBLISHED */
     int64_t looked_us, stop_seen_us, wait_since_us;
 };
 

@@ -4,6 +4,8 @@
 #include <signal.h>
 #include <stddef.h>
 
+#include "common/signals.h"
+
 static volatile sig_atomic_t requested;
 
 static void request(int sig)
@@ -14,10 +16,16 @@ static void request(int sig)
 
 void stop_listen(void)
 {
-    struct sigaction action = {.sa_handler = request, .sa_flags = SA_RESTART | (int)SA_RESETHAND};
+    sigset_t stop;
+    struct sigaction action = {.sa_handler = request};
+    signals_to_stop(&stop);
     sigemptyset(&action.sa_mask);
-    sigaction(SIGINT, &action, NULL);
-    sigaction(SIGTERM, &action, NULL);
+    for (int n = 1; n < SIGRTMIN; n++) {
+        if (sigismember(&stop, n) != 1) continue;
+        action.sa_flags = SA_RESTART | (n == SIGINT ? (int)SA_RESETHAND : 0);
+        sigaction(n, &action, NULL);
+    }
+    signals_ignore_rest();
 }
 
 bool stop_requested(void)

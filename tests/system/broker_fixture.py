@@ -133,10 +133,11 @@ class Probe:
 
 
 class Proxy:
-    """Forwards one port of loopback to RabbitMQ, through TLS if given a context, until stalled."""
+    """Forwards one port of loopback to RabbitMQ, or to another address, through TLS if given a context,
+    until stalled."""
 
-    def __init__(self, context=None):
-        self.context = context
+    def __init__(self, context=None, to=None):
+        self.context, self.to = context, to or (HOST, PORT)
         self.listener = socket.create_server(("127.0.0.1", 0))
         self.port = self.listener.getsockname()[1]
         self.stalled = threading.Event()
@@ -155,7 +156,7 @@ class Proxy:
             if self.context:
                 client = self.context.wrap_socket(client, server_side=True)
                 self.sockets.append(client)
-            server = socket.create_connection((HOST, PORT))
+            server = socket.create_connection(self.to)
             self.sockets.append(server)
             self.forward(client, server)
 

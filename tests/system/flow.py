@@ -16,7 +16,8 @@ WINDOW = 4 * CONNECTIONS  # more than the window of one worker becomes at these 
 
 class FlowTest(unittest.TestCase):
     def flow(self, recipients=800, workers=2, delay_ms=100, prefetch=4, campaign=None, relay=None,
-             lease_s=LEASE_S, held=False, **smtp):
+             lease_s=LEASE_S, held=False, worker_env=None, before=None,
+             **smtp):
         """A run under way, some 5 s long, each worker at work: stage, smtp, run, workers. held: the
         server stands still, so that the run is not over however long the test takes; it goes on with
         self.smtp.resume()."""
@@ -28,7 +29,9 @@ class FlowTest(unittest.TestCase):
                       "transports": {"relay": {"connections": CONNECTIONS, **(relay or {})}}}))
         self.smtp = self.stage.start_fakesmtp(delay_ms=delay_ms, stall_after=CONNECTIONS, **smtp)
         self.run_id = self.stage.produce()
-        self.workers = self.stage.start_consumers(workers)
+        if before:
+            before(self.stage)
+        self.workers = self.stage.start_consumers(workers, env=worker_env)
         self.smtp.wait_stalled()
         at_work = "SELECT COUNT(DISTINCT worker) FROM delivery"
         wait_until(lambda: self.stage.value(at_work) == workers or self.a_little(), 60,

@@ -2,12 +2,14 @@
 that are no good, copies of messages, and a start that cannot succeed."""
 
 import json
+import os
 import signal
+import subprocess
 import unittest
 import urllib.request
 
 import side_by_side
-from harness import Stage, free_port, wait_until
+from harness import Stage, binary, free_port, wait_until
 from messages import DEAD, LANE, put, take_chunks
 
 NOTHING = {"lost": [], "twice": [], "wrong": [], "strange": []}
@@ -109,6 +111,27 @@ class ConsumerTest(unittest.TestCase):
         self.assertEqual(sample['mailflock_dialogue_seconds_bucket{le="0.02"}'], 0, "30 ms each")
         self.assertGreaterEqual(sample["mailflock_dialogue_seconds_sum"], 60 * 0.03)
 
+    def test_pods_with_long_names_have_names_of_their_own(self):
+        """Each process 1 of a host of its own, in namespaces of its own."""
+        if subprocess.run(["unshare", "--uts", "--pid", "--fork", "true"], check=False).returncode:
+            self.skipTest("unshare is not permitted here, so no host can have another name")
+        names = []
+        for pod in ("4qkzl", "x2x7q"):
+            with Stage(recipients=10) as stage:
+                stage.start_fakesmtp()
+                run = stage.produce()
+                host = f"mailflock-consumer-bulk-europe-west-production-5d9c7b6f4d-{pod}"
+                argv = ["unshare", "--uts", "--pid", "--fork", "--kill-child", "sh", "-c",
+                        f"hostname {host}; exec {binary('mailflock-consumer')} -c {stage.config}"]
+                pod_process = stage.start("pod", argv)
+                stage.wait_quiet(run)
+                names += [name for name, in stage.rows("SELECT DISTINCT worker FROM delivery")]
+                with open(f"/proc/{pod_process.pid}/task/{pod_process.pid}/children") as children:
+                    os.kill(int(children.read()), signal.SIGTERM)
+                self.assertEqual(pod_process.wait(), 0, pod_process.text())
+                self.assertTrue(names[-1].endswith(f"-5d9c7b6f4d-{pod}-1"), names)
+        self.assertNotEqual(*names)
+
     def test_a_stop_without_work_is_quick(self):
         with Stage(recipients=1, settings={"worker": {"drain": "10m"}}) as stage:
             self.assertEqual(stage.start_consumer().stop(60), 0)
@@ -160,7 +183,7 @@ class ConsumerTest(unittest.TestCase):
                 "not JSON at byte": whole[:len(whole) // 2],
                 "a JSON object": "[1, 2]",
                 "not JSON at byte %d of" % len(whole): whole + whole,
-                "version 2": changed(v=2),
+                "version 0": changed(v=0),
                 "v must be": changed(v="1"),
                 "run must be": changed(run=-1),
                 "chunk must be": changed(chunk=1.5),

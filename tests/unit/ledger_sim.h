@@ -45,6 +45,7 @@ static struct worker {
     int64_t frozen_until_us;
 } workers[WORKERS];
 
+static struct db_clock sim_clock; /* as each worker knows the database's */
 static struct settings settings;
 static struct settings_transport relay;
 static bool resend, lossy;
@@ -200,9 +201,9 @@ static inline void hand_over(struct sim_task *t, struct flight *f)
         fail_msg("handed over by a worker that lost the chunk");
     if (!behind[m->chunk] && c->started <= position)
         fail_msg("%u handed over, the watermark is %u", position, c->started);
-    /* Of what it has written down before it ends, unknown ones may still leave. */
-    bool doubted = behind[m->chunk] && status == OUTCOME_UNKNOWN;
-    if (status && status != OUTCOME_DEFERRED && !doubted)
+    /* PROTOCOL C13: until the worker ends, what it has just called unknown may still leave. */
+    bool raised = behind[m->chunk] && status == OUTCOME_UNKNOWN;
+    if (status && status != OUTCOME_DEFERRED && !raised)
         fail_msg("handed over, though it is %d", status);
     f->handed_over = true;
     f->verdict = verdicts[rand() % 5];
@@ -261,11 +262,6 @@ static inline void sender_step(struct worker *w)
     }
 }
 
-static inline bool is_through(const struct ledger *l)
-{
-    return l->went_back || (l->stop_until_us && (l->n_jobs == 0 || given_up(l)));
-}
-
 /* One round of ledger_main. */
 static inline void ledger_step(struct worker *w)
 {
@@ -275,9 +271,9 @@ static inline void ledger_step(struct worker *w)
     size_t n = queue_pop(w->inbox, notes, 1 + (size_t)rand() % 16);
     for (size_t i = 0; i < n; i++) on_note(l, &notes[i]);
     claim_received(l);
-    if (any_wants_commit(l)) ledger_commit(l);
+    if (l->db && any_wants_commit(l)) ledger_commit(l);
     obey_control(l);
-    keep_alive(l);
+    ledger_keep_alive(l);
 }
 
 static inline void start_worker(struct worker *w)
@@ -287,13 +283,14 @@ static inline void start_worker(struct worker *w)
     w->to_sender = queue_new(1000);
     w->to_broker = queue_new(1000);
     w->l = (struct ledger){
-        .config = {&settings, {0}, "w", w->inbox, w->to_sender, w->to_broker},
+        .config = {&settings, {0}, "w", w->inbox, w->to_sender, w->to_broker, &sim_clock},
         .lease_us = settings.worker.lease_ms * 1000,
         .cap_jobs = 1,
         .jobs = mem_alloc(sizeof *w->l.jobs),
     };
     buf_init(&w->l.sql, 1 << 20);
     while (db_open(&w->l.db, &w->l.config.db).code) continue;
+    ledger_session_start(&w->l);
 }
 
 /* Its connection to the broker is gone: all it holds is delivered again. */

@@ -75,6 +75,18 @@ static void numbers_keep_their_digits(void **state)
     }
 }
 
+static void a_message_of_a_later_version_is_told_from_a_wrong_one(void **state)
+{
+    (void)state;
+    static const char *const rows[] = {"{\"v\":2}", "{\"run\":\"x\",\"v\":1000}"};
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        struct chunk_message m;
+        struct err e = chunk_decode(rows[i], strlen(rows[i]), &m);
+        assert_int_equal(e.code, ERR_NEWER);
+        assert_non_null(strstr(e.text, ", this program reads version 1"));
+    }
+}
+
 static void what_is_no_chunk_message_is_refused_with_the_reason(void **state)
 {
     (void)state;
@@ -92,7 +104,9 @@ static void what_is_no_chunk_message_is_refused_with_the_reason(void **state)
         {"a second object", HEAD "]}" HEAD "]}", "not JSON at byte"},
         {"a comma too many", HEAD ",]}", "not JSON at byte"},
         {"single quotes", "{'v':1}", "not JSON at byte 2 of 7"},
-        {"version 2", "{\"v\":2}", "version 2, this program reads version 1"},
+        {"version 0", "{\"v\":0}", "version 0, this program reads version 1"},
+        {"half a version", "{\"v\":1.5}", "v must be a whole number"},
+        {"version past 1000", "{\"v\":1001}", "v must be a whole number"},
         {"version as text", "{\"v\":\"1\"}", "v must be a whole number"},
         {"no run", "{\"v\":1}", "run must be a whole number from 0 to 9007199254740991"},
         {"negative run", "{\"v\":1,\"run\":-1}", "run must be"},
@@ -233,6 +247,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_is_read_is_what_was_written),
         cmocka_unit_test(numbers_keep_their_digits),
+        cmocka_unit_test(a_message_of_a_later_version_is_told_from_a_wrong_one),
         cmocka_unit_test(what_is_no_chunk_message_is_refused_with_the_reason),
         cmocka_unit_test(a_nul_byte_is_refused_wherever_it_stands),
         cmocka_unit_test(an_escaped_backslash_before_u0000_is_no_nul),

@@ -83,18 +83,57 @@ static void a_body_past_four_mebibytes_is_refused_unread(void **state)
     buf_fini(&b);
 }
 
-static void a_message_that_swells_when_decoded_is_refused(void **state)
+/* Appends `before`, then `item` as often as needed for n values in all, then `behind`. */
+static void write_values(struct buf *b, const char *before, const char *item, const char *behind,
+                         size_t n)
+{
+    buf_reset(b);
+    buf_append_text(b, before);
+    for (size_t have = 1; have < n; have++) buf_append_format(b, "%s%s", have > 1 ? "," : "", item);
+    buf_append_text(b, behind);
+}
+
+#define VARS HEAD "{\"p\":0,\"id\":\"1\",\"to\":\"\",\"vars\":{\"\":"
+
+/* Beside them a message has its outermost object with six members, the recipient with four, and the
+ * map with one. What is refused costs nothing but the look at it. */
+static void a_message_of_too_many_values_is_refused_unread(void **state)
+{
+    (void)state;
+    enum { OTHERS = 1 + 6 + 1 + 4 + 1, ROOM = CHUNK_VALUES_MAX - OTHERS };
+    static const char *const items[][3] = {
+        {VARS "[", "0", "]}}]}"}, {VARS "[", "\"\"", "]}}]}"}, {VARS "{", "\"\":true", "}}}]}"}};
+    struct buf b;
+    buf_init(&b, CHUNK_BODY_MAX);
+    for (size_t i = 0; i < sizeof items / sizeof *items; i++) {
+        for (size_t over = 0; over < 2; over++) {
+            struct chunk_message m;
+            write_values(&b, items[i][0], items[i][1], items[i][2], ROOM + 1 + 10 * over);
+            struct err e = decode_bytes(b.data, b.len, &m);
+            assert_int_equal(e.code, over ? ERR_TOO_BIG : ERR_NONE);
+            if (over) assert_non_null(strstr(e.text, "more than 200000 values"));
+            chunk_fini(&m);
+        }
+    }
+    buf_fini(&b);
+}
+
+static void a_document_of_too_many_values_is_no_variable(void **state)
 {
     (void)state;
     struct buf b;
-    struct chunk_message m;
     buf_init(&b, CHUNK_BODY_MAX);
-    buf_append_text(&b, HEAD "{\"p\":0,\"id\":\"1\",\"to\":\"\",\"vars\":{\"\":[0");
-    while (b.len < CHUNK_BODY_MAX - 10) buf_append_text(&b, ",0");
-    buf_append_text(&b, "]}}]}");
-    struct err e = decode_bytes(b.data, b.len, &m);
-    assert_int_equal(e.code, ERR_TOO_BIG);
-    assert_non_null(strstr(e.text, "decoded it needs more than"));
+    for (size_t over = 0; over < 2; over++) {
+        struct arena arena;
+        struct value value;
+        write_values(&b, "[", "[]", "]", CHUNK_VARS_VALUES_MAX / 2 + 10 * over);
+        assert_int_equal(chunk_json_valid(b.data, b.len), !over);
+        arena_init(&arena, CHUNK_BODY_MAX);
+        assert_int_equal(chunk_value_decode(&arena, b.data, b.len, &value), !over);
+        arena_fini(&arena);
+    }
+    write_values(&b, "[", "\"[,,,\\\"\"", "]", 40000); /* in texts they do not count */
+    assert_true(chunk_json_valid(b.data, b.len));
     buf_fini(&b);
 }
 
@@ -223,7 +262,8 @@ int main(void)
         cmocka_unit_test(texts_have_their_limits),
         cmocka_unit_test(a_message_may_have_none_or_ten_thousand_recipients),
         cmocka_unit_test(a_body_past_four_mebibytes_is_refused_unread),
-        cmocka_unit_test(a_message_that_swells_when_decoded_is_refused),
+        cmocka_unit_test(a_message_of_too_many_values_is_refused_unread),
+        cmocka_unit_test(a_document_of_too_many_values_is_no_variable),
         cmocka_unit_test(variables_may_be_sixteen_levels_deep),
         cmocka_unit_test(a_document_may_stand_as_a_variable_where_it_can_be_read_back),
         cmocka_unit_test(mutated_messages_are_refused_or_sound),

@@ -290,6 +290,39 @@ static void the_deepest_json_is_read_back(void **state)
     assert_true(refused);
 }
 
+/* As many values as one recipient may have are read back, one column or several. */
+static void the_most_values_are_read_back(void **state)
+{
+    (void)state;
+    enum { HALF = CHUNK_VARS_VALUES_MAX / 2 };
+    static char json[4 * CHUNK_VARS_VALUES_MAX];
+    const struct db_column columns[] = {
+        COLUMNS[0], COLUMNS[1], {"v", DB_KIND_JSON, false}, {"w", DB_KIND_JSON, false}};
+    static const struct {
+        size_t values;
+        unsigned n_columns;
+        const char *want;
+    } rows[] = {{HALF - 10, 4, NULL},
+                {HALF + 10, 4, "the variables hold more than 50,000 values"},
+                {2 * HALF - 10, 3, NULL},
+                {2 * HALF + 10, 3, "the variable 'v' holds more than 50,000 values"}};
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        const struct recipient_columns shape = {columns, rows[i].n_columns, 0, 1};
+        json[0] = '[';
+        for (size_t k = 0; k < rows[i].values; k++) memcpy(json + 1 + 2 * k, "0,", 2);
+        memcpy(json + 2 * rows[i].values, "]", 2);
+        const struct db_cell row[] = {text_cell("5"), text_cell("a@b.c"), text_cell(json),
+                                      text_cell(json)};
+        struct chunk_message m;
+        struct chunk_recipient r = one(&shape, row, &m);
+        if (rows[i].want)
+            assert_string_equal(r.fail, rows[i].want);
+        else
+            assert_null(r.fail);
+        chunk_fini(&m);
+    }
+}
+
 static void ids_are_judged_as_the_table_says(void **state)
 {
     (void)state;
@@ -314,6 +347,7 @@ int main(void)
         cmocka_unit_test(values_keep_what_the_database_wrote),
         cmocka_unit_test(unusable_values_become_the_recipients_failure),
         cmocka_unit_test(the_deepest_json_is_read_back),
+        cmocka_unit_test(the_most_values_are_read_back),
         cmocka_unit_test(ids_are_judged_as_the_table_says),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -200,6 +200,19 @@ static void a_content_of_an_earlier_version_is_read(void **state)
     content_fini(&got);
 }
 
+/* A newer program reads it: whatever else is in it. */
+static void a_content_of_a_later_version_is_told_from_a_wrong_one(void **state)
+{
+    (void)state;
+    static const char *const rows[] = {"{\"v\":2}", "{\"from\":7,\"v\":1000000}"};
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        struct content got;
+        struct err e = content_decode(rows[i], strlen(rows[i]), &got);
+        assert_int_equal(e.code, ERR_NEWER);
+        assert_non_null(strstr(e.text, ", this program reads up to 1"));
+    }
+}
+
 static void what_is_missing_or_wrong_is_named(void **state)
 {
     (void)state;
@@ -208,7 +221,9 @@ static void what_is_missing_or_wrong_is_named(void **state)
     } rows[] = {
         {"no version", "\"v\":1", "\"w\":1", "'v' is missing or wrong"},
         {"version as text", "\"v\":1", "\"v\":\"1\"", "'v'"},
-        {"version 2", "\"v\":1", "\"v\":2", "'v'"},
+        {"half a version", "\"v\":1", "\"v\":1.5", "'v'"},
+        {"negative version", "\"v\":1", "\"v\":-2", "'v'"},
+        {"endless version", "\"v\":1", "\"v\":1e999", "'v'"},
         {"no sender", "\"from\"", "\"From\"", "'from' is missing"},
         {"subject null", "\"subject\":\"", "\"subject\":null,\"s\":\"", "'subject'"},
         {"no text", "\"text\"", "\"txt\"", "'text'"},
@@ -312,6 +327,7 @@ int main(void)
         cmocka_unit_test(the_largest_files_fit),
         cmocka_unit_test(text_that_is_not_utf8_cannot_be_written),
         cmocka_unit_test(a_content_of_an_earlier_version_is_read),
+        cmocka_unit_test(a_content_of_a_later_version_is_told_from_a_wrong_one),
         cmocka_unit_test(what_is_missing_or_wrong_is_named),
         cmocka_unit_test(a_content_cut_at_any_byte_is_refused),
         cmocka_unit_test(the_last_delay_repeats),

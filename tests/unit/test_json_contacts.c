@@ -190,6 +190,38 @@ static void an_event_is_a_contact_with_a_version(void **state)
     assert_non_null(strstr(e.text, "NUL"));
 }
 
+/* before, then n zeros, then behind. */
+static void write_zeros(struct buf *b, const char *before, size_t n, const char *behind)
+{
+    buf_reset(b);
+    buf_append_text(b, before);
+    for (size_t i = 0; i < n; i++) buf_append_text(b, i ? ",0" : "0");
+    buf_append_text(b, behind);
+}
+
+static void too_many_values_are_not_made_into_a_tree(void **state)
+{
+    (void)state;
+    enum { MOST = CHUNK_VARS_VALUES_MAX };
+    struct buf b, got;
+    struct contact_text contact;
+    buf_init(&b, 1 << 20);
+    write_zeros(&b, "{\"id\":\"1\",\"version\":5,\"a\":[", MOST - 10, "]}");
+    assert_int_equal(contact_read_event(b.data, b.len, &contact).code, ERR_NONE);
+    write_zeros(&b, "{\"id\":\"1\",\"version\":5,\"a\":[", MOST, "]}");
+    struct err e = contact_read_event(b.data, b.len, &contact);
+    assert_non_null(strstr(e.text, "it holds more than 50000 values"));
+    write_zeros(&b, "{\"contacts\":[{\"id\":\"1\",\"a\":[", MOST, "]}]}");
+    e = read_exact(b.data, b.len, &got);
+    assert_non_null(strstr(e.text, "contact 1 of the answer: it holds more than 50000 values"));
+    buf_fini(&got);
+    write_zeros(&b, "{\"a\":[", MOST, "],\"contacts\":[{\"id\":\"1\"}]}");
+    e = read_exact(b.data, b.len, &got);
+    assert_non_null(strstr(e.text, "around its list 'contacts'"));
+    buf_fini(&got);
+    buf_fini(&b);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -198,6 +230,7 @@ int main(void)
         cmocka_unit_test(no_beginning_of_an_answer_is_taken_for_one),
         cmocka_unit_test(a_call_lists_its_ids_as_texts),
         cmocka_unit_test(an_event_is_a_contact_with_a_version),
+        cmocka_unit_test(too_many_values_are_not_made_into_a_tree),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

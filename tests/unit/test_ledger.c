@@ -65,7 +65,8 @@ static void begin_world(unsigned seed)
     resend = seed % 2;
     snprintf(world.control, sizeof world.control, "go");
     static char name[] = "relay";
-    relay = (struct settings_transport){.name = name, .connections = 2};
+    relay = (struct settings_transport){
+        .name = name, .connections = 2, .final_reply_timeout_ms = 60000};
     settings = (struct settings){
         .worker = {.lease_ms = 10000, .drain_ms = seed % 4 < 2 ? 100 : 2000, .prefetch = 3},
         .transports = {.items = &relay, .count = 1}};

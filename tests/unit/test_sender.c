@@ -100,6 +100,7 @@ const struct transport_ops TRANSPORT_SMTP = {fake_open, fake_wake,     fake_tick
                                              fake_drop, fake_drop_all, fake_close};
 
 static struct sender *s;
+static struct db_clock db_clock;
 static struct queue *inbox, *to_ledger;
 static struct run run;
 static struct settings settings;
@@ -113,6 +114,7 @@ static int setup(void **state)
         .from = "News <news@m.example>", .subject = "for {{name}}", .text = "Hello {{name}}\n"};
     struct err e = message_compile(&spec, &run.mail);
     if (e.code) return -1;
+    db_clock_init(&db_clock);
     run.domain = message_id_domain(run.mail);
     run.scheduled_s = clock_utc_us() / 1000000;
     run.refs = FAR; /* so that no job frees it */
@@ -123,7 +125,7 @@ static int setup(void **state)
     inbox = queue_new(1000);
     to_ledger = queue_new(10000);
     s = mem_alloc(sizeof *s);
-    s->config = (struct sender_config){&settings, inbox, to_ledger};
+    s->config = (struct sender_config){&settings, inbox, to_ledger, &db_clock};
     s->transports = mem_alloc(sizeof *s->transports);
     message_scratch_init(&s->scratch, VALUE_MAX);
     buf_init(&body, 1 << 20);

@@ -1,6 +1,8 @@
 /* config/mailflock.cfg: its defaults, the rules between its keys, and its documentation. */
 #include "config_fixture.h"
 
+#include <fcntl.h>
+
 #include "common/settings.h"
 
 #define RELAY(keys) "transports = {\n relay = {\n url = \"smtp://mx.example.com\"; " keys " }; };\n"
@@ -56,6 +58,47 @@ static void a_transport_has_safe_defaults(void **state)
     assert_int_equal(t->final_reply_timeout_ms, 600000);
     assert_null(settings_find_transport(&s, "rela"));
     settings_free(&s);
+}
+
+/* How often the bytes are in the heap. */
+static int in_heap(const char *bytes, size_t len)
+{
+    char line[512];
+    int n = 0;
+    FILE *maps = fopen("/proc/self/maps", "r");
+    assert_non_null(maps);
+    while (fgets(line, sizeof line, maps)) {
+        unsigned long from, to;
+        if (!strstr(line, "[heap]") || sscanf(line, "%lx-%lx", &from, &to) != 2) continue;
+        const char *p = (const char *)from, *end = (const char *)to; /* NOLINT: that is the point */
+        while ((p = memmem(p, (size_t)(end - p), bytes, len))) n++, p++;
+    }
+    fclose(maps);
+    return n;
+}
+
+static void passwords_are_wiped(void **state)
+{
+    (void)state;
+#ifdef __SANITIZE_ADDRESS__
+    skip(); /* its memory is no heap */
+#endif
+    static const char SECRET[] = "swordfish-of-the-relay-and-the-broker";
+    struct settings s;
+    int fd = open(fixture_path("pw"), O_CREAT | O_TRUNC | O_WRONLY, 0600); /* stdio keeps copies */
+    assert_int_equal(write(fd, SECRET, sizeof SECRET - 1), sizeof SECRET - 1);
+    close(fd);
+    const char *file =
+        fixture_write("wiped.cfg", "broker = { password_file = \"pw\"; };\n"
+                                   "transports = { a = { url = \"smtp://b\"; user = \"u\"; "
+                                   "password_file = \"pw\"; }; };\n");
+    struct err e = settings_read(file, &s);
+    if (e.code) fail_msg("%s", e.text);
+    assert_string_equal(s.broker.password, SECRET);
+    const char *tail = SECRET + 16; /* free() writes over the beginning */
+    assert_int_equal(in_heap(tail, strlen(tail)), 2);
+    settings_free(&s);
+    assert_int_equal(in_heap(tail, strlen(tail)), 0);
 }
 
 static void directories_are_relative_to_the_file(void **state)
@@ -287,6 +330,7 @@ int main(void)
     static const struct CMUnitTest plain[] = {
         cmocka_unit_test(an_empty_file_gives_the_defaults),
         cmocka_unit_test(a_transport_has_safe_defaults),
+        cmocka_unit_test(passwords_are_wiped),
         cmocka_unit_test(directories_are_relative_to_the_file),
         cmocka_unit_test(names_of_log_levels_agree_with_the_log),
         cmocka_unit_test(the_environment_reaches_into_a_transport),

@@ -23,7 +23,8 @@ class CoreDumpTest(ProducerTestCase):
     def stage_with_secret(self, **settings):
         return self.enterContext(Stage(
             recipients=4000, campaign=audience(SLOW),
-            settings={"transports": {"relay": {"user": "mailflock", "password": PASSWORD}}, **settings}))
+            settings={"transports": {"relay": {"user": "mailflock", "password": PASSWORD,
+                                              "allow_plaintext_login": True}}, **settings}))
 
     def start(self, stage, program, *args):
         """With no limit on core dumps, as after `ulimit -c unlimited`."""

@@ -16,7 +16,7 @@ struct intake_config {
     int signal_fd; /* signalfd of SIGTERM and SIGINT: stop */
 };
 
-/* intake_run: takes the open connection (its lane is declared) and returns after a signal, once the
+/* intake_run: takes the open connection and returns after a signal, once the
  * ledger has given everything back, or when the time for that is over. True: nothing was left. */
 bool intake_run(const struct intake_config *config, struct broker *broker);
 

@@ -84,7 +84,7 @@ def producer(plan):
     result = Result(f"producer alone, {n:,} recipients in chunks of {CHUNK}: read, cut, published, "
                     "confirmed")
     with Ground(n, SESSIONS) as stage:
-        contestants = {"mailflock": lambda: produce(stage, Mailflock(stage), "mailflock.bulk", n)}
+        contestants = {"mailflock": lambda: produce(stage, Mailflock(stage), "mailflock.bulk.relay", n)}
         if have_node():
             peer = Node(stage)
             contestants["node"] = lambda: produce(stage, peer, NODE_QUEUE, n)

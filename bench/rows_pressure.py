@@ -49,7 +49,7 @@ class Watched(Mailflock):
 
     def done(self):
         done = super().done()
-        queue = self.channel.queue_declare("mailflock.bulk", passive=True).method.message_count
+        queue = self.channel.queue_declare("mailflock.bulk.relay", passive=True).method.message_count
         self.samples.append((time.monotonic() - self.began, done, queue, rss_mib(self.producer.pid),
                              max(rss_mib(c.pid) for c in self.consumers)))
         return done
@@ -84,7 +84,7 @@ def pressure(plan):
                     f"for a slow service, {slow_n:,} recipients")
     with Ground(n, CONNECTIONS) as stage:
         ours = Watched(stage)
-        query_s = produce(stage, ours, "mailflock.bulk", n).per_s
+        query_s = produce(stage, ours, "mailflock.bulk.relay", n).per_s
         delay_ms = max(1, round(CONNECTIONS * 1000 * SLOWER / query_s))
 
         def slow_relay():

@@ -23,7 +23,7 @@ class Letters:
         self.stage, self.name = stage, name
         self.chunk = os.path.join(stage.dir, f"{name}.chunk")
         stage.produce(name)
-        _, body = stage.take("mailflock.bulk", 60)
+        _, body = stage.take("mailflock.bulk.relay", 60)
         with open(self.chunk, "wb") as file:
             file.write(body)
         self.octets, self.templates, self.variables = 0, [], []

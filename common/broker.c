@@ -315,6 +315,7 @@ void broker_close(struct broker *b)
     broker_assembly_fini(&b->delivery);
     broker_assembly_fini(&b->returned);
     empty_amqp_pool(&b->header_pool);
+    free(b->consumers);
     free(b);
 }
 

@@ -1,5 +1,5 @@
 /* One connection to RabbitMQ: deliveries, publishes with confirms, acknowledgements, and the
- * topology (exchanges mailflock and mailflock.dead, lane queues, delay queues).
+ * topology (exchanges mailflock and mailflock.dead, queues of chunks, delay queues).
  *
  * A struct broker belongs to one thread. Nothing here waits longer than a stated limit: connecting
  * for connect_timeout_ms, each request for rpc_timeout_ms, a dead link for two heartbeats.
@@ -22,18 +22,19 @@
 
 struct broker;
 
-#define BROKER_EXCHANGE      "mailflock"      /* routing keys: <lane>, <lane>.wait.<seconds> */
-#define BROKER_EXCHANGE_DEAD "mailflock.dead" /* routing key: <lane> */
-#define BROKER_LANE_DEAD     "dead"           /* broker_consume's name for queue mailflock.dead */
+#define BROKER_EXCHANGE      "mailflock"      /* routing key: the queue's, <lane>.<transport> */
+#define BROKER_EXCHANGE_DEAD "mailflock.dead" /* routing key: the same */
+#define BROKER_KEY_DEAD      "dead"           /* broker_consume's name for queue mailflock.dead */
 #define BROKER_HEADER_REASON "x-mailflock-reason" /* why a message is a dead letter */
 #define BROKER_HEADER_PUBLISHED                                                                    \
     "x-mailflock-published" /* by the producer: microseconds, UTC, by the database's clock */
 
 enum {
-    BROKER_LANE_MAX = 64,         /* bytes of a lane's name */
-    BROKER_KEY_SIZE = 96,         /* room for "<lane>.wait.<seconds>" and a NUL */
+    BROKER_NAME_MAX = 64,         /* bytes of a lane's or a transport's name */
+    BROKER_KEY_SIZE = 136,        /* room for "<lane>.<transport>" and a NUL */
+    BROKER_QUEUE_SIZE = 152,      /* room for "mailflock.<key>" and a NUL */
     BROKER_HEADERS_MAX = 16,      /* of one published message */
-    BROKER_DELAYS_MAX = 64,       /* delay queues of a lane */
+    BROKER_DELAYS_MAX = 64,       /* delay queues of one call */
     BROKER_DELAY_MAX_S = 2592000, /* 30 days; RabbitMQ takes a TTL below 2^32 ms */
 };
 
@@ -73,38 +74,47 @@ int broker_fd(const struct broker *b);
  * until a broker_next answered BROKER_NONE. */
 bool broker_has_buffered(const struct broker *b);
 
-/* broker_lane_valid: whether it can be a lane's name: [a-z0-9_-]{1,64} and not "dead". Pure. */
-bool broker_lane_valid(const char *lane);
+/* broker_key_valid: whether there can be a queue mailflock.<key>: the name of a lane, or a lane's
+ * and a transport's with a dot between them. A name is [a-z0-9_-]{1,64}; "dead", "wait" and
+ * "parked" are no lanes. Pure. */
+bool broker_key_valid(const char *key);
 
-/* broker_declare_lane: declares exchanges, queue mailflock.<lane>, queue mailflock.dead, and one
- * delay queue mailflock.<lane>.wait.<seconds> per delay, with their bindings. Idempotent. A
- * queue that exists with other arguments is a permanent error that names it. delivery_limit must be
- * the same for everyone who declares the lane. */
-struct err broker_declare_lane(struct broker *b, const char *lane, const int *delays_s,
-                               int n_delays, int delivery_limit) MUST_CHECK;
+/* broker_queue_name: "mailflock.<key>" into out; returns out. */
+const char *broker_queue_name(char out[BROKER_QUEUE_SIZE], const char *key);
 
-/* broker_subscribe: the same without delays, and the queue mailflock.<lane> also gets what is
- * published to a topic exchange with one of these routing keys. The exchange is somebody else's; it
- * is made, durable, where there is none. */
+/* broker_declare_queue: declares exchanges, queue mailflock.<key> and queue mailflock.dead, with
+ * their bindings. Idempotent. A queue that exists with other arguments is a permanent error that
+ * names it. delivery_limit must be the same for everyone who declares the queue. */
+struct err broker_declare_queue(struct broker *b, const char *key, int delivery_limit) MUST_CHECK;
+
+/* broker_declare_delays: for each delay a queue mailflock.wait.<seconds> and a fanout exchange of
+ * the same name before it, for messages of all keys. Idempotent; errors as broker_declare_queue. */
+struct err broker_declare_delays(struct broker *b, const int *delays_s, int n_delays) MUST_CHECK;
+
+/* broker_subscribe: declares queue mailflock.<lane>, which also gets what is published to a topic
+ * exchange with one of these routing keys. The exchange is somebody else's; it is made, durable,
+ * where there is none. */
 struct err broker_subscribe(struct broker *b, const char *lane, int delivery_limit,
                             const char *exchange, const char *const *keys, int n_keys) MUST_CHECK;
 
-/* broker_delay_key: the routing key of a declared delay queue into out; returns out. A message
- * published with it comes back with the routing key <lane> after that time. */
-const char *broker_delay_key(char out[BROKER_KEY_SIZE], const char *lane, int delay_s);
+/* broker_delay_exchange: the exchange of a declared delay queue into out; returns out. A message
+ * published to it comes to BROKER_EXCHANGE after that time, with the routing key that it had. */
+const char *broker_delay_exchange(char out[BROKER_QUEUE_SIZE], int delay_s);
 
 /* broker_queue_counts: ready messages and consumers of a queue by its full name. Ready excludes
  * what consumers hold. Waits for the answer; ERR_BROKER where there is no such queue. */
 struct err broker_queue_counts(struct broker *b, const char *queue, uint32_t *ready,
                                uint32_t *consumers) MUST_CHECK;
 
-/* broker_consume: starts deliveries from mailflock.<lane>, at most prefetch (1 to 65535) of them
- * unacknowledged. One consumer per connection. */
-struct err broker_consume(struct broker *b, const char *lane, int prefetch) MUST_CHECK;
+/* broker_consume: starts deliveries from mailflock.<key>, at most prefetch (1 to 65535) of them
+ * unacknowledged. consumer is a number of the caller's, from 0 on, that the events carry; a
+ * connection has as many consumers as it likes, each with a prefetch of its own. */
+struct err broker_consume(struct broker *b, int consumer, const char *key, int prefetch) MUST_CHECK;
 
-/* broker_consume_stop: no new deliveries; those on the way are still reported by broker_next, and
- * acknowledging goes on. broker_consume may follow. Does nothing where nothing is consumed. */
-struct err broker_consume_stop(struct broker *b) MUST_CHECK;
+/* broker_consume_stop: no new deliveries to that consumer; those on the way are still reported by
+ * broker_next, and acknowledging goes on. broker_consume may follow; what is in hand does not count
+ * in its prefetch. Does nothing where the consumer does not consume. */
+struct err broker_consume_stop(struct broker *b, int consumer) MUST_CHECK;
 
 struct broker_header {
     const char *name, *value; /* the name at most 128 bytes */
@@ -141,7 +151,7 @@ enum broker_event_kind {
     BROKER_DELIVERY,  /* a message; body is NULL and body_len its size if past max_body */
     BROKER_CONFIRMED, /* publish_tag is in its queue, safely */
     BROKER_REFUSED,   /* publish_tag is in no queue; reason */
-    BROKER_CANCELLED, /* the server ended the consumer (queue deleted); broker_consume may follow */
+    BROKER_CANCELLED, /* the server ended a consumer (queue deleted); broker_consume may follow */
     BROKER_BLOCKED,   /* reason; see broker_is_blocked */
     BROKER_UNBLOCKED,
     BROKER_LOST, /* the connection is of no use any more; always with an error */
@@ -152,6 +162,7 @@ struct broker_event {
     enum broker_event_kind kind;
     uint64_t publish_tag;
     const char *reason;
+    int consumer; /* of BROKER_DELIVERY and BROKER_CANCELLED */
     uint64_t delivery_tag;
     bool redelivered;
     long delivery_count; /* earlier deliveries by the queue's count; -1 if it gives none */

@@ -43,6 +43,11 @@ static void take_deliver(struct broker *b, const amqp_basic_deliver_t *m)
         protocol_error(b, "a delivery within a delivery");
         return;
     }
+    b->delivery_consumer = broker_find_consumer(b, m->consumer_tag, NULL);
+    if (b->delivery_consumer < 0) {
+        protocol_error(b, "a delivery for no consumer of ours");
+        return;
+    }
     b->delivery_tag = m->delivery_tag;
     b->redelivered = m->redelivered;
     broker_copy(b->routing_key, sizeof b->routing_key, m->routing_key);
@@ -57,6 +62,19 @@ static void take_return(struct broker *b, const amqp_basic_return_t *m)
     b->return_code = m->reply_code;
     broker_copy(b->return_exchange, sizeof b->return_exchange, m->exchange);
     broker_copy(b->return_key, sizeof b->return_key, m->routing_key);
+}
+
+/* One that we have ended ourselves meanwhile is no news. */
+static bool take_cancel(struct broker *b, const amqp_basic_cancel_t *m, struct broker_event *event)
+{
+    bool current;
+    int consumer = broker_find_consumer(b, m->consumer_tag, &current);
+    if (consumer < 0 || !current || !b->consumers[consumer].consuming) return false;
+    b->consumers[consumer].consuming = false;
+    event->kind = BROKER_CANCELLED;
+    event->consumer = consumer;
+    event->reason = "RabbitMQ ended the consumer: its queue was deleted or failed over";
+    return true;
 }
 
 static bool take_blocked(struct broker *b, const amqp_connection_blocked_t *m,
@@ -99,10 +117,7 @@ static bool take_method(struct broker *b, const amqp_frame_t *frame, struct brok
         take_return(b, m->decoded);
         return false;
     case AMQP_BASIC_CANCEL_METHOD:
-        b->consuming = false;
-        event->kind = BROKER_CANCELLED;
-        event->reason = "RabbitMQ ended the consumer: its queue was deleted or failed over";
-        return true;
+        return take_cancel(b, m->decoded, event);
     case AMQP_CONNECTION_BLOCKED_METHOD:
         return take_blocked(b, m->decoded, event);
     case AMQP_CONNECTION_UNBLOCKED_METHOD:
@@ -193,6 +208,7 @@ static void match_return(struct broker *b, const amqp_basic_properties_t *p)
 static bool give_delivery(const struct broker *b, struct broker_event *event)
 {
     event->kind = BROKER_DELIVERY;
+    event->consumer = b->delivery_consumer;
     event->delivery_tag = b->delivery_tag;
     event->redelivered = b->redelivered;
     event->delivery_count = b->delivery_count;

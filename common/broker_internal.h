@@ -27,6 +27,13 @@ enum {
     SHORT_TEXT_SIZE = 256 /* an AMQP short string and a NUL */
 };
 
+/* One of the caller's consumers. Each broker_consume is a consumer of its own at RabbitMQ, with a
+ * tag of its own: what the last one holds and what was said of it do not touch the next. */
+struct broker_consumer {
+    bool consuming;
+    unsigned turn; /* counts broker_consume */
+};
+
 struct broker {
     amqp_connection_state_t conn;
     char where[SHORT_TEXT_SIZE + 8]; /* host:port */
@@ -36,13 +43,15 @@ struct broker {
     bool said_lost;  /* a goodbye is pointless: the server or the socket is gone */
     bool blocked;    /* connection.blocked is in force, for reason_blocked */
     bool drained;    /* the last read found nothing more */
-    bool consuming;
+    struct broker_consumer *consumers;
+    int n_consumers;
 
     struct broker_window window;
     struct broker_assembly delivery, returned;
     amqp_pool_t header_pool; /* the last delivery's headers */
     amqp_table_t headers;
 
+    int delivery_consumer;
     uint64_t delivery_tag;
     bool redelivered;
     long delivery_count;
@@ -67,6 +76,10 @@ struct err broker_lose_status(struct broker *b, int status, const char *doing);
  * answers it, as the protocol asks. */
 struct err broker_server_error(struct broker *b, int channel, amqp_method_t method,
                                const char *did) MUST_CHECK;
+
+/* broker_find_consumer: by its tag, of this turn or an earlier one; -1 where it is none of ours.
+ * *current (may be NULL): of this turn. */
+int broker_find_consumer(const struct broker *b, amqp_bytes_t tag, bool *current);
 
 /* broker_can_request: nothing speaks against a request that waits for its answer. ERR_TIMEOUT
  * while the broker does not read from us. */

@@ -1,13 +1,16 @@
-/* Declares Mailflock's exchanges, lanes and delay queues, and starts and stops deliveries. The
- * names and arguments are the contract of docs/chunk-format.md; everything is a quorum queue, and
- * every queue that dead-letters does so at-least-once (RabbitMQ 3.10 or later), so that a message
- * on its way back from a delay is never lost. */
+/* Declares Mailflock's exchanges, queues of chunks and delay queues, and starts and stops
+ * deliveries. The names and arguments are the contract of docs/chunk-format.md; everything is a
+ * quorum queue, and every queue that dead-letters does so at-least-once (RabbitMQ 3.10 or later),
+ * so that a message on its way back from a delay is never lost. */
 #include "common/broker_internal.h"
 
 #include <stdio.h>
 #include <string.h>
 
-#define CONSUMER_TAG "mailflock"
+#define CONSUMER_TAG "mailflock.%d.%u" /* the caller's number, and how often it consumed */
+
+#define KEY_WAIT   "wait"
+#define KEY_PARKED "parked"
 
 enum {
     ARGUMENTS_MAX = 8,
@@ -86,71 +89,92 @@ static struct err declare_queue(struct broker *b, const char *name, struct argum
     return bind_queue(b, name, exchange, routing_key);
 }
 
-const char *broker_delay_key(char out[BROKER_KEY_SIZE], const char *lane, int delay_s)
+const char *broker_queue_name(char out[BROKER_QUEUE_SIZE], const char *key)
 {
-    snprintf(out, BROKER_KEY_SIZE, "%.*s.wait.%d", BROKER_LANE_MAX, lane, delay_s);
+    snprintf(out, BROKER_QUEUE_SIZE, BROKER_EXCHANGE ".%.*s", BROKER_KEY_SIZE - 1, key);
     return out;
 }
 
-static struct err declare_delay(struct broker *b, const char *lane, int delay_s)
+const char *broker_delay_exchange(char out[BROKER_QUEUE_SIZE], int delay_s)
 {
-    char key[BROKER_KEY_SIZE], queue[BROKER_KEY_SIZE + sizeof BROKER_EXCHANGE];
-    broker_delay_key(key, lane, delay_s);
-    snprintf(queue, sizeof queue, "%s.%s", BROKER_EXCHANGE, key);
+    snprintf(out, BROKER_QUEUE_SIZE, BROKER_EXCHANGE "." KEY_WAIT ".%d", delay_s);
+    return out;
+}
+
+/* No dead-letter routing key: a message comes back with the key that it had. */
+static struct err declare_delay(struct broker *b, int delay_s)
+{
+    char name[BROKER_QUEUE_SIZE];
+    broker_delay_exchange(name, delay_s);
     struct arguments a = quorum_arguments();
     add_number(&a, "x-message-ttl", (int64_t)delay_s * 1000);
     add_dead_letters(&a, BROKER_EXCHANGE);
-    add_text(&a, "x-dead-letter-routing-key", lane);
-    return declare_queue(b, queue, &a, BROKER_EXCHANGE, key);
+    TRY(declare_exchange(b, name, "fanout", false));
+    return declare_queue(b, name, &a, name, "");
 }
 
-static struct err declare_all(struct broker *b, const char *lane, const int *delays_s, int n_delays,
-                              int delivery_limit)
+static struct err declare_all_delays(struct broker *b, const int *delays_s, int n_delays)
+{
+    TRY(declare_exchange(b, BROKER_EXCHANGE, "direct", false));
+    for (int i = 0; i < n_delays; i++) TRY(declare_delay(b, delays_s[i]));
+    return err_none();
+}
+
+static struct err declare_with_dead(struct broker *b, const char *key, int delivery_limit)
 {
     TRY(declare_exchange(b, BROKER_EXCHANGE, "direct", false));
     TRY(declare_exchange(b, BROKER_EXCHANGE_DEAD, "direct", false));
 
     struct arguments dead = quorum_arguments();
     add_number(&dead, "x-delivery-limit", DEAD_DELIVERY_LIMIT);
-    TRY(declare_queue(b, BROKER_EXCHANGE ".dead", &dead, BROKER_EXCHANGE_DEAD, lane));
+    TRY(declare_queue(b, BROKER_EXCHANGE "." BROKER_KEY_DEAD, &dead, BROKER_EXCHANGE_DEAD, key));
 
-    /* No dead-letter routing key: a dead message keeps its lane as the key. */
-    char queue[BROKER_KEY_SIZE];
-    snprintf(queue, sizeof queue, "%s.%s", BROKER_EXCHANGE, lane);
+    /* No dead-letter routing key here either. */
+    char queue[BROKER_QUEUE_SIZE];
     struct arguments a = quorum_arguments();
     add_number(&a, "x-delivery-limit", delivery_limit);
     add_dead_letters(&a, BROKER_EXCHANGE_DEAD);
-    TRY(declare_queue(b, queue, &a, BROKER_EXCHANGE, lane));
-
-    for (int i = 0; i < n_delays; i++) TRY(declare_delay(b, lane, delays_s[i]));
-    return err_none();
+    return declare_queue(b, broker_queue_name(queue, key), &a, BROKER_EXCHANGE, key);
 }
 
-bool broker_lane_valid(const char *lane)
+static size_t name_len(const char *name)
 {
-    size_t len = strlen(lane);
-    return len >= 1 && len <= BROKER_LANE_MAX && strcmp(lane, BROKER_LANE_DEAD) != 0 &&
-           strspn(lane, "abcdefghijklmnopqrstuvwxyz0123456789_-") == len;
+    return strspn(name, "abcdefghijklmnopqrstuvwxyz0123456789_-");
 }
 
-static struct err check_lane(const char *lane)
+bool broker_key_valid(const char *key)
 {
-    if (!broker_lane_valid(lane))
+    static const char *const RESERVED[] = {BROKER_KEY_DEAD, KEY_WAIT, KEY_PARKED};
+    size_t lane = name_len(key);
+    const char *transport = key[lane] == '.' ? key + lane + 1 : NULL;
+    for (size_t i = 0; i < sizeof RESERVED / sizeof *RESERVED; i++)
+        if (strlen(RESERVED[i]) == lane && memcmp(key, RESERVED[i], lane) == 0) return false;
+    if (lane < 1 || lane > BROKER_NAME_MAX) return false;
+    if (!transport) return !key[lane];
+    size_t len = name_len(transport);
+    return len >= 1 && len <= BROKER_NAME_MAX && !transport[len];
+}
+
+static struct err check_key(const char *key)
+{
+    if (!broker_key_valid(key))
         return err_make(ERR_CONFIG, 0,
-                        "'%.80s' cannot be a lane: use up to %d of a-z 0-9 _ - and not '%s'", lane,
-                        BROKER_LANE_MAX, BROKER_LANE_DEAD);
+                        "'%.80s' cannot name a queue: use a lane, or lane.transport, each up to %d "
+                        "of a-z 0-9 _ -; no lane is called " BROKER_KEY_DEAD ", " KEY_WAIT
+                        " or " KEY_PARKED,
+                        key, BROKER_NAME_MAX);
     return err_none();
 }
 
-static struct err check_delays(const char *lane, const int *delays_s, int n_delays)
+static struct err check_delays(const int *delays_s, int n_delays)
 {
     if (n_delays < 0 || n_delays > BROKER_DELAYS_MAX)
-        return err_make(ERR_CONFIG, 0, "lane %s has %d delays: at most %d can be used", lane,
-                        n_delays, BROKER_DELAYS_MAX);
+        return err_make(ERR_CONFIG, 0, "there are %d delays: at most %d can be used", n_delays,
+                        BROKER_DELAYS_MAX);
     for (int i = 0; i < n_delays; i++)
         if (delays_s[i] < 1 || delays_s[i] > BROKER_DELAY_MAX_S)
-            return err_make(ERR_CONFIG, 0, "lane %s has a delay of %d s: use 1 to %d", lane,
-                            delays_s[i], BROKER_DELAY_MAX_S);
+            return err_make(ERR_CONFIG, 0, "a delay of %d s: use 1 to %d", delays_s[i],
+                            BROKER_DELAY_MAX_S);
     return err_none();
 }
 
@@ -173,16 +197,21 @@ static struct err side_close(struct broker *b, struct err e)
     return broker_lose_status(b, r.library_error, "closing a channel");
 }
 
-struct err broker_declare_lane(struct broker *b, const char *lane, const int *delays_s,
-                               int n_delays, int delivery_limit)
+struct err broker_declare_queue(struct broker *b, const char *key, int delivery_limit)
 {
-    TRY(check_lane(lane));
-    TRY(check_delays(lane, delays_s, n_delays));
+    TRY(check_key(key));
     if (delivery_limit < 1)
-        return err_make(ERR_CONFIG, 0, "lane %s has a delivery limit of %d: use 1 or more", lane,
+        return err_make(ERR_CONFIG, 0, "queue %s has a delivery limit of %d: use 1 or more", key,
                         delivery_limit);
     TRY(side_open(b));
-    return side_close(b, declare_all(b, lane, delays_s, n_delays, delivery_limit));
+    return side_close(b, declare_with_dead(b, key, delivery_limit));
+}
+
+struct err broker_declare_delays(struct broker *b, const int *delays_s, int n_delays)
+{
+    TRY(check_delays(delays_s, n_delays));
+    TRY(side_open(b));
+    return side_close(b, declare_all_delays(b, delays_s, n_delays));
 }
 
 /* Whoever owns the exchange may have made it with arguments of which we know nothing. */
@@ -209,10 +238,10 @@ static struct err bind_keys(struct broker *b, const char *queue, const char *exc
 struct err broker_subscribe(struct broker *b, const char *lane, int delivery_limit,
                             const char *exchange, const char *const *keys, int n_keys)
 {
-    char queue[BROKER_KEY_SIZE];
-    TRY(broker_declare_lane(b, lane, NULL, 0, delivery_limit));
+    char queue[BROKER_QUEUE_SIZE];
+    TRY(broker_declare_queue(b, lane, delivery_limit));
     TRY(find_exchange(b, exchange));
-    snprintf(queue, sizeof queue, "%s.%s", BROKER_EXCHANGE, lane);
+    broker_queue_name(queue, lane);
     TRY(side_open(b));
     return side_close(b, bind_keys(b, queue, exchange, keys, n_keys));
 }
@@ -233,30 +262,59 @@ struct err broker_queue_counts(struct broker *b, const char *queue, uint32_t *re
     return side_close(b, e);
 }
 
-struct err broker_consume(struct broker *b, const char *lane, int prefetch)
+int broker_find_consumer(const struct broker *b, amqp_bytes_t tag, bool *current)
+{
+    char text[SHORT_TEXT_SIZE];
+    int consumer;
+    unsigned turn;
+    broker_copy(text, sizeof text, tag);
+    if (sscanf(text, CONSUMER_TAG, &consumer, &turn) != 2) return -1;
+    if (consumer < 0 || consumer >= b->n_consumers) return -1;
+    if (current) *current = b->consumers[consumer].turn == turn;
+    return consumer;
+}
+
+static struct broker_consumer *consumer_of(struct broker *b, int consumer)
+{
+    if (consumer >= b->n_consumers) {
+        b->consumers =
+            mem_resize(b->consumers, (size_t)(consumer + 1) * sizeof(struct broker_consumer));
+        for (; b->n_consumers <= consumer; b->n_consumers++)
+            b->consumers[b->n_consumers] = (struct broker_consumer){0};
+    }
+    return &b->consumers[consumer];
+}
+
+struct err broker_consume(struct broker *b, int consumer, const char *key, int prefetch)
 {
     TRY(broker_can_request(b));
-    if (b->consuming) return err_make(ERR_STATE, 0, "this connection consumes already");
-    if (strcmp(lane, BROKER_LANE_DEAD) != 0) TRY(check_lane(lane));
+    struct broker_consumer *c = consumer_of(b, consumer);
+    if (c->consuming) return err_make(ERR_STATE, 0, "consumer %d consumes already", consumer);
+    if (strcmp(key, BROKER_KEY_DEAD) != 0) TRY(check_key(key));
     if (prefetch < 1 || prefetch > UINT16_MAX)
         return err_make(ERR_CONFIG, 0, "prefetch is %d: use 1 to %d", prefetch, UINT16_MAX);
-    char queue[BROKER_KEY_SIZE], doing[ERR_TEXT_MAX];
-    snprintf(queue, sizeof queue, "%s.%s", BROKER_EXCHANGE, lane);
+    char queue[BROKER_QUEUE_SIZE], tag[SHORT_TEXT_SIZE], doing[ERR_TEXT_MAX];
+    broker_queue_name(queue, key);
     snprintf(doing, sizeof doing, "consuming from queue %s", queue);
+    snprintf(tag, sizeof tag, CONSUMER_TAG, consumer, ++c->turn);
+    /* global = false: RabbitMQ takes it for the consumers that begin after it, each of them. */
     amqp_basic_qos(b->conn, CHANNEL_CONSUME, 0, (uint16_t)prefetch, 0);
     TRY(broker_rpc_check(b, CHANNEL_CONSUME, doing));
-    amqp_basic_consume(b->conn, CHANNEL_CONSUME, amqp_cstring_bytes(queue),
-                       amqp_cstring_bytes(CONSUMER_TAG), 0, 0, 0, amqp_empty_table);
+    amqp_basic_consume(b->conn, CHANNEL_CONSUME, amqp_cstring_bytes(queue), amqp_cstring_bytes(tag),
+                       0, 0, 0, amqp_empty_table);
     TRY(broker_rpc_check(b, CHANNEL_CONSUME, doing));
-    b->consuming = true;
+    c->consuming = true;
     return err_none();
 }
 
-struct err broker_consume_stop(struct broker *b)
+struct err broker_consume_stop(struct broker *b, int consumer)
 {
-    if (!b->consuming) return b->lost;
+    char tag[SHORT_TEXT_SIZE];
+    struct broker_consumer *c = consumer_of(b, consumer);
+    if (!c->consuming) return b->lost;
     TRY(broker_can_request(b));
-    b->consuming = false;
-    amqp_basic_cancel(b->conn, CHANNEL_CONSUME, amqp_cstring_bytes(CONSUMER_TAG));
+    c->consuming = false;
+    snprintf(tag, sizeof tag, CONSUMER_TAG, consumer, c->turn);
+    amqp_basic_cancel(b->conn, CHANNEL_CONSUME, amqp_cstring_bytes(tag));
     return broker_rpc_check(b, CHANNEL_CONSUME, "ending the consumer");
 }

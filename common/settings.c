@@ -158,9 +158,9 @@ static const struct conf_key keys[] = {
      "The worker's name in ledger, broker and log; empty: host name and process id. Two running "
      "workers never share one."},
     {"worker.lane", CONF_TEXT, 0, AT(worker.lane), "bulk", 0, 0, lanes, NULL,
-     "The queue this worker serves."},
+     "The lane this worker serves: a queue for each of its transports."},
     {"worker.prefetch", CONF_INT, 0, AT(worker.prefetch), "4", 1, 100, NULL, NULL,
-     "Chunks in hand at a time."},
+     "Chunks in hand at a time, of each transport."},
     {"worker.lease", CONF_DURATION, 0, AT(worker.lease_ms), "60s", 5 * SECOND, 10 * MINUTE, NULL,
      NULL, "How long a chunk stays with a worker that is no longer heard of."},
     {"worker.drain", CONF_DURATION, 0, AT(worker.drain_ms), "30s", 0, 15 * MINUTE, NULL, NULL,

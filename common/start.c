@@ -1,11 +1,15 @@
 /* Connecting at start: patience with what may come up later, none with what is configured wrong. */
 #include "common/start.h"
 
+#include <stdio.h>
+
 #include "common/chunk.h"
 #include "common/clock.h"
 #include "common/log.h"
 
 enum { BACKOFF_BASE_MS = 100, BACKOFF_MAX_MS = 3000, RELEASE_DELAY_S = 1 };
+
+const char *const START_LANES[] = {"bulk", "fast", NULL};
 
 struct db_config start_db_config_at(const struct settings_database *d, const char *program)
 {
@@ -99,13 +103,23 @@ int start_lease_s(const struct settings *settings)
     return (int)((settings->worker.lease_ms + 999) / 1000);
 }
 
-struct err start_lane(const struct settings *settings, struct broker *broker, const char *lane,
-                      const int *delays_s, int n_delays)
+const char *start_key(char out[BROKER_KEY_SIZE], const char *lane, const char *transport)
+{
+    snprintf(out, BROKER_KEY_SIZE, "%.*s.%.*s", BROKER_NAME_MAX, lane, BROKER_NAME_MAX, transport);
+    return out;
+}
+
+struct err start_queue(struct broker *broker, const char *key)
+{
+    return broker_declare_queue(broker, key, START_DELIVERY_LIMIT);
+}
+
+struct err start_delays(const struct settings *settings, struct broker *broker, const int *delays_s,
+                        int n_delays)
 {
     const int own[] = {RELEASE_DELAY_S, START_WAIT_DELAY_S, start_lease_s(settings)};
-    TRY(broker_declare_lane(broker, lane, own, 3, START_DELIVERY_LIMIT));
-    return n_delays ? broker_declare_lane(broker, lane, delays_s, n_delays, START_DELIVERY_LIMIT)
-                    : err_none();
+    TRY(broker_declare_delays(broker, own, sizeof own / sizeof *own));
+    return n_delays ? broker_declare_delays(broker, delays_s, n_delays) : err_none();
 }
 
 struct err start_contacts(const struct settings *settings, struct broker *broker)

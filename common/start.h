@@ -23,17 +23,34 @@ struct err start_broker(const struct settings *settings, const struct broker_con
 /* start_broker_config: the settings as broker.h wants them. */
 struct broker_config start_broker_config(const struct settings *settings, const char *name);
 
-/* Everyone who declares a lane must say the same limit. It is far above the ledger's own verdict on
- * poison (PROTOCOL C11): a message in hand is counted when its worker dies, whoever is to blame. */
+/* Everyone who declares a queue must say the same limit. It is far above the ledger's own verdict
+ * on poison (PROTOCOL C11): a message in hand is counted when its worker dies, whoever is to blame.
+ */
 enum { START_DELIVERY_LIMIT = 1000 };
 
 /* The delay queue, in seconds, of what cannot be used now. */
 enum { START_WAIT_DELAY_S = 15 };
 
-/* start_lane: declares a lane as all programs do: with the given delays (seconds), and those that
- * releases (1 s), waiting (15 s) and a foreign lease need. Idempotent. */
-struct err start_lane(const struct settings *settings, struct broker *broker, const char *lane,
-                      const int *delays_s, int n_delays) MUST_CHECK;
+/* The lanes, NULL after the last: one of its own for transactional mail, so that it never waits
+ * behind a campaign. */
+extern const char *const START_LANES[];
+
+/* start_key: the routing key of a campaign's chunks, "<lane>.<transport>", into out; returns out.
+ */
+const char *start_key(char out[BROKER_KEY_SIZE], const char *lane, const char *transport);
+
+/* The same two names in SQL, from a column with a run's content. */
+#define START_LANE_OF(content)      "JSON_UNQUOTE(JSON_EXTRACT(" content ", '$.lane'))"
+#define START_TRANSPORT_OF(content) "JSON_UNQUOTE(JSON_EXTRACT(" content ", '$.transport'))"
+
+/* start_queue: declares queue mailflock.<key> as all programs do. Idempotent. */
+struct err start_queue(struct broker *broker, const char *key) MUST_CHECK;
+
+/* start_delays: declares the delay queues that workers need: for releases (1 s), waiting (15 s) and
+ * a foreign lease; and the given ones (seconds). Idempotent. */
+struct err start_delays(const struct settings *settings, struct broker *broker, const int *delays_s,
+                        int n_delays) MUST_CHECK;
+
 /* The queue mailflock.contacts, and the routing keys of the events that go there. */
 #define START_CONTACTS_LANE   "contacts"
 #define START_CONTACT_UPDATED "contact.updated"

@@ -160,12 +160,13 @@ static void check_broker(struct check *k)
 {
     struct broker *broker;
     struct broker_config config = start_broker_config(&k->console->settings, "mailflock check");
-    char queue[BROKER_KEY_SIZE];
+    char key[BROKER_KEY_SIZE], queue[BROKER_QUEUE_SIZE];
     uint32_t ready = 0, consumers = 0;
     if (!check_good(k, "broker", broker_open(&broker, &config))) return;
     check_say(k, CHECK_OK, "broker", "%s:%d, virtual host %s, as %s", config.host, config.port,
               config.vhost, config.user);
-    snprintf(queue, sizeof queue, "mailflock.%s", k->campaign.delivery.lane);
+    start_key(key, k->campaign.delivery.lane, k->campaign.delivery.transport);
+    broker_queue_name(queue, key);
     struct err e = broker_queue_counts(broker, queue, &ready, &consumers);
     if (e.code) e = err_wrap(e, "run 'mailflock init'");
     if (check_good(k, "lane", e))

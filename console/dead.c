@@ -1,5 +1,5 @@
 /* mailflock dead: the letters that no worker could make anything of, or that killed their workers;
- * the operator looks at them, gives them back to their lane, or ends them. One letter after the
+ * the operator looks at them, gives them back to their queue, or ends them. One letter after the
  * other, in an order that lets a command that broke off be repeated: the ledger first, then a
  * confirmed copy, and only then the letter leaves the queue (PROTOCOL C10). */
 #include "console/dead.h"
@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/start.h"
 #include "console/console.h"
 
 enum { BODY_SHOWN_MAX = 64 * 1024, OUT_MAX = 1024 * 1024 };
@@ -91,11 +92,34 @@ static struct err refuse(struct dead *d, const struct dead_letter *letter, const
 
 static struct err give_back(struct dead *d, const struct dead_letter *letter, const char *what)
 {
-    char name[DEAD_NAME_SIZE], lane[DEAD_TEXT_SIZE];
+    char name[DEAD_NAME_SIZE], key[DEAD_TEXT_SIZE];
     TRY(dead_queue_publish(d->queue, letter));
     TRY(dead_queue_ack(d->queue));
-    printf("dead letter %s: requeued to lane %s: %s\n", dead_name(name, letter),
-           console_text(lane, sizeof lane, letter->lane), what);
+    printf("dead letter %s: requeued to " BROKER_EXCHANGE ".%s: %s\n", dead_name(name, letter),
+           console_text(key, sizeof key, letter->key), what);
+    return err_none();
+}
+
+/* Others may have bound keys of their own to the dead letters. */
+static bool is_of_lane(const char *key)
+{
+    if (strcmp(key, START_CONTACTS_LANE) == 0) return true;
+    for (int i = 0; START_LANES[i]; i++) {
+        size_t len = strlen(START_LANES[i]);
+        if (strncmp(key, START_LANES[i], len) == 0 && (!key[len] || key[len] == '.'))
+            return broker_key_valid(key);
+    }
+    return false;
+}
+
+/* A letter of an earlier version has the lane alone for its key. Nobody publishes there any more.
+ */
+static struct err bring_up_to_date(struct dead *d, const struct dead_letter *letter)
+{
+    char key[BROKER_KEY_SIZE];
+    if (!letter->is_chunk || strchr(letter->key, '.')) return err_none();
+    TRY(dead_ledger_key(d->console->db, letter->chunk.run, key));
+    if (*key) dead_queue_set_key(d->queue, key);
     return err_none();
 }
 
@@ -103,10 +127,10 @@ static struct err requeue_letter(struct dead *d, const struct dead_letter *lette
 {
     struct dead_finding f;
     if (!letter->body) return refuse(d, letter, letter->malformed.text, HINT_DROP);
-    if (!broker_lane_valid(letter->lane))
-        return refuse(d, letter, "it comes from no lane", HINT_DROP);
+    if (!is_of_lane(letter->key)) return refuse(d, letter, "it comes from no lane", HINT_DROP);
     if (!letter->is_chunk && !d->force)
         return refuse(d, letter, letter->malformed.text, HINT_FORCE);
+    TRY(bring_up_to_date(d, letter));
     TRY(dead_queue_reach(d->queue, letter)); /* what may fail while nothing has changed yet */
     if (!letter->is_chunk) return give_back(d, letter, "no chunk, as it came");
     TRY(dead_ledger_requeue(d->console->db, &letter->chunk, &f));
@@ -171,7 +195,7 @@ static struct err settle(struct dead *d, unsigned count, letter_action action)
 {
     if (d->json) printf("{\"letters\":[");
     if (action == list_letter && !d->json && count)
-        printf("%6s %-20s %-8s %10s %10s %s\n", "number", "id", "lane", "bytes", "recipients",
+        printf("%6s %-20s %-16s %10s %10s %s\n", "number", "id", "queue", "bytes", "recipients",
                "reason");
     return for_each(d, action);
 }

@@ -22,9 +22,9 @@ enum {
 };
 
 struct dead_letter {
-    int number;              /* its place in the queue, from 1 */
-    char id[DEAD_TEXT_SIZE]; /* run/chunk/attempt of a chunk; else its message id, or "" */
-    char lane[DEAD_TEXT_SIZE];
+    int number;               /* its place in the queue, from 1 */
+    char id[DEAD_TEXT_SIZE];  /* run/chunk/attempt of a chunk; else its message id, or "" */
+    char key[DEAD_TEXT_SIZE]; /* its routing key: that of the queue it comes from */
     char reason[DEAD_REASON_SIZE];
     const char *body; /* NULL where it is larger than any message of ours */
     size_t body_len;
@@ -48,13 +48,17 @@ uint32_t dead_queue_count(const struct dead_queue *q);
  * early when DEAD_HELD_MAX are in hand. */
 struct err dead_queue_next(struct dead_queue *q, const struct dead_letter **letter) MUST_CHECK;
 
+/* dead_queue_set_key: the letter that was read last belongs to another queue. */
+void dead_queue_set_key(struct dead_queue *q, const char *key);
+
 /* dead_queue_header: a text header of the letter that was read last; false where there is none. */
 bool dead_queue_header(const struct dead_queue *q, const char *name, char *out, size_t size);
 
-/* dead_queue_reach: can publish to the letter's lane; declares it. */
+/* dead_queue_reach: can publish to the letter's queue; declares it. */
 struct err dead_queue_reach(struct dead_queue *q, const struct dead_letter *letter) MUST_CHECK;
 
-/* dead_queue_publish: the letter to its lane, as it came; returns when the broker has it safely. */
+/* dead_queue_publish: the letter to its queue, as it came; returns when the broker has it safely.
+ */
 struct err dead_queue_publish(struct dead_queue *q, const struct dead_letter *letter) MUST_CHECK;
 
 /* dead_queue_ack: the letter that was read last leaves the queue. */
@@ -82,6 +86,9 @@ struct dead_finding {
  * after it. The finding is of the moment before. */
 struct err dead_ledger_requeue(struct db *db, const struct chunk_message *m,
                                struct dead_finding *out) MUST_CHECK;
+
+/* dead_ledger_key: the routing key of the run's chunks into out; "" where there is no such run. */
+struct err dead_ledger_key(struct db *db, uint64_t run, char out[BROKER_KEY_SIZE]) MUST_CHECK;
 
 /* dead_ledger_drop: a stuck chunk is done; its recipients without an outcome of this attempt become
  * skipped, or unknown where an earlier attempt may have reached them (PROTOCOL C12). Nothing is

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "common/db_again.h"
+#include "common/start.h"
 #include "console/dead.h"
 #include "console/end_chunk.h"
 
@@ -76,6 +77,19 @@ static struct err settle(struct db *db, const struct chunk_message *m, struct en
                     "/%u has recipients that the letter does not name: nothing was "
                     "changed; 'mailflock audit %" PRIu64 "' shows the accounts",
                     m->run, m->chunk, m->run);
+}
+
+struct err dead_ledger_key(struct db *db, uint64_t run, char out[BROKER_KEY_SIZE])
+{
+    struct db_result *r;
+    *out = '\0';
+    TRY(db_queryf(db, &r,
+                  "SELECT " START_LANE_OF("content") ", " START_TRANSPORT_OF(
+                      "content") " FROM run WHERE id = %" PRIu64 " AND publishing <> 'missed'",
+                  run));
+    if (db_next(r)) start_key(out, db_text(r, 0), db_text(r, 1));
+    db_result_free(r);
+    return err_none();
 }
 
 struct drop {

@@ -14,7 +14,7 @@
 #include "common/clock.h"
 #include "common/start.h"
 
-#define DEAD_QUEUE BROKER_EXCHANGE "." BROKER_LANE_DEAD
+#define DEAD_QUEUE BROKER_EXCHANGE "." BROKER_KEY_DEAD
 
 enum {
     NOT_FOUND = 404, /* AMQP 0-9-1: there is no such queue */
@@ -26,7 +26,7 @@ enum {
 struct dead_queue {
     const struct settings *settings;
     struct broker *reader, *writer; /* writer is NULL until something is published */
-    char declared[DEAD_TEXT_SIZE];  /* the lane that the writer declared last */
+    char declared[DEAD_TEXT_SIZE];  /* the key of the queue that the writer declared last */
     uint32_t count, n_read;
     int prefetch, held; /* letters that may be in hand, and that are */
     struct dead_letter letter;
@@ -52,7 +52,7 @@ static struct err begin(struct dead_queue *q)
     TRY(count_letters(q));
     if (!q->count) return err_none();
     q->prefetch = q->count < DEAD_HELD_MAX ? (int)q->count : DEAD_HELD_MAX;
-    return broker_consume(q->reader, BROKER_LANE_DEAD, q->prefetch);
+    return broker_consume(q->reader, 0, BROKER_KEY_DEAD, q->prefetch);
 }
 
 struct err dead_queue_open(struct dead_queue **out, const struct settings *settings)
@@ -81,12 +81,12 @@ bool dead_queue_header(const struct dead_queue *q, const char *name, char *out, 
  * the last reason is known only since 3.13, and the first one may be of a delay queue. */
 static void read_reason(const struct dead_queue *q, struct dead_letter *letter)
 {
-    char queue[DEAD_TEXT_SIZE + sizeof BROKER_EXCHANGE], first[DEAD_TEXT_SIZE];
+    char queue[BROKER_QUEUE_SIZE], first[DEAD_TEXT_SIZE];
     char *out = letter->reason;
     size_t size = sizeof letter->reason;
     if (dead_queue_header(q, "x-mailflock-reason", out, size)) return;
     if (dead_queue_header(q, "x-last-death-reason", out, size)) return;
-    snprintf(queue, sizeof queue, "%s.%s", BROKER_EXCHANGE, letter->lane);
+    broker_queue_name(queue, letter->key);
     if (dead_queue_header(q, "x-first-death-queue", first, sizeof first) &&
         strcmp(first, queue) == 0 && dead_queue_header(q, "x-first-death-reason", out, size))
         return;
@@ -101,7 +101,7 @@ static void read_letter(struct dead_queue *q, const struct broker_event *event)
     letter->body = event->body;
     letter->body_len = event->body_len;
     snprintf(letter->id, sizeof letter->id, "%s", event->message_id);
-    snprintf(letter->lane, sizeof letter->lane, "%s", event->routing_key);
+    snprintf(letter->key, sizeof letter->key, "%s", event->routing_key);
     read_reason(q, letter);
     if (!letter->body)
         letter->malformed =
@@ -117,6 +117,11 @@ static void forget_letter(struct dead_queue *q)
 {
     if (q->letter.is_chunk) chunk_fini(&q->letter.chunk);
     q->letter = (struct dead_letter){0};
+}
+
+void dead_queue_set_key(struct dead_queue *q, const char *key)
+{
+    snprintf(q->letter.key, sizeof q->letter.key, "%s", key);
 }
 
 static struct err no_delivery(const struct dead_queue *q)
@@ -160,9 +165,9 @@ struct err dead_queue_reach(struct dead_queue *q, const struct dead_letter *lett
         struct broker_config config = start_broker_config(q->settings, "mailflock dead requeue");
         TRY(start_broker(q->settings, &config, &q->writer));
     }
-    if (strcmp(q->declared, letter->lane) == 0) return err_none();
-    TRY(start_lane(q->settings, q->writer, letter->lane, NULL, 0));
-    snprintf(q->declared, sizeof q->declared, "%s", letter->lane);
+    if (strcmp(q->declared, letter->key) == 0) return err_none();
+    TRY(start_queue(q->writer, letter->key));
+    snprintf(q->declared, sizeof q->declared, "%s", letter->key);
     return err_none();
 }
 
@@ -176,7 +181,7 @@ static struct err await_confirm(struct dead_queue *q, uint64_t tag, int64_t unti
         if (event.kind == BROKER_REFUSED && event.publish_tag == tag)
             return err_make(ERR_BROKER, 0, "RabbitMQ did not take it: %s", event.reason);
     }
-    return err_make(ERR_TIMEOUT, 0, "no confirm within %d s: it may be in its lane or not",
+    return err_make(ERR_TIMEOUT, 0, "no confirm within %d s: it may be in its queue or not",
                     PUBLISH_WAIT_MS / 1000);
 }
 
@@ -184,7 +189,7 @@ struct err dead_queue_publish(struct dead_queue *q, const struct dead_letter *le
 {
     struct broker_message m = {.message_id = letter->id,
                                .exchange = BROKER_EXCHANGE,
-                               .routing_key = letter->lane,
+                               .routing_key = letter->key,
                                .body = letter->body,
                                .body_len = letter->body_len};
     struct broker_event event;
@@ -204,7 +209,7 @@ struct err dead_queue_close(struct dead_queue *q)
     if (!q) return err_none();
     forget_letter(q);
     /* Its answer comes behind the acks. */
-    struct err e = broker_consume_stop(q->reader);
+    struct err e = broker_consume_stop(q->reader, 0);
     broker_close(q->reader);
     broker_close(q->writer);
     free(q);

@@ -63,7 +63,7 @@ void dead_append_json(struct buf *out, const struct dead_letter *letter)
     const struct chunk_message *m = &letter->chunk;
     buf_append_format(out, "{\"number\":%d", letter->number);
     append_json_text(out, "id", letter->id);
-    append_json_text(out, "lane", letter->lane);
+    append_json_text(out, "queue", letter->key);
     append_json_text(out, "reason", letter->reason);
     buf_append_format(out, ",\"bytes\":%zu", letter->body_len);
     if (letter->is_chunk)
@@ -75,11 +75,11 @@ void dead_append_json(struct buf *out, const struct dead_letter *letter)
 
 void dead_append_line(struct buf *out, const struct dead_letter *letter)
 {
-    char id[DEAD_TEXT_SIZE], lane[BROKER_LANE_MAX + 1], recipients[16] = "-";
+    char id[DEAD_TEXT_SIZE], key[BROKER_KEY_SIZE], recipients[16] = "-";
     if (letter->is_chunk) snprintf(recipients, sizeof recipients, "%u", letter->chunk.n);
-    buf_append_format(out, "%6d %-20s %-8s %10zu %10s ", letter->number,
+    buf_append_format(out, "%6d %-20s %-16s %10zu %10s ", letter->number,
                       *letter->id ? console_text(id, sizeof id, letter->id) : "-",
-                      console_text(lane, sizeof lane, letter->lane), letter->body_len, recipients);
+                      console_text(key, sizeof key, letter->key), letter->body_len, recipients);
     append_text(out, letter->reason);
     buf_append_char(out, '\n');
 }
@@ -94,10 +94,10 @@ const char *dead_name(char out[DEAD_NAME_SIZE], const struct dead_letter *letter
 
 void dead_append_head(struct buf *out, const struct dead_letter *letter)
 {
-    char name[DEAD_NAME_SIZE], lane[DEAD_TEXT_SIZE];
+    char name[DEAD_NAME_SIZE], key[DEAD_TEXT_SIZE];
     const struct chunk_message *m = &letter->chunk;
-    buf_append_format(out, "dead letter   %s\nlane          %s\nreason        ",
-                      dead_name(name, letter), console_text(lane, sizeof lane, letter->lane));
+    buf_append_format(out, "dead letter   %s\nqueue         %s\nreason        ",
+                      dead_name(name, letter), console_text(key, sizeof key, letter->key));
     append_text(out, letter->reason);
     buf_append_format(out, "\nbytes         %zu\n", letter->body_len);
     if (letter->is_chunk)

@@ -11,10 +11,6 @@
 #include "common/start.h"
 #include "console/console.h"
 
-/* A lane of its own for transactional mail, so that it never waits behind a campaign. */
-static const char *const LANES[] = {"bulk", "fast"};
-enum { N_LANES = sizeof LANES / sizeof LANES[0] };
-
 /* The server says nothing while it rebuilds a table. */
 enum { MIGRATION_TIMEOUT_MS = 24 * 60 * 60 * 1000 };
 
@@ -115,15 +111,25 @@ static struct err collect_delays(const struct settings *settings, int delays_s[B
     return e;
 }
 
+/* One for each lane and transport. */
+static struct err declare_queues(const struct settings *settings, struct broker *broker)
+{
+    const struct settings_transport *transports = settings->transports.items;
+    char key[BROKER_KEY_SIZE];
+    for (int i = 0; START_LANES[i]; i++)
+        for (size_t t = 0; t < settings->transports.count; t++)
+            TRY(start_queue(broker, start_key(key, START_LANES[i], transports[t].name)));
+    return err_none();
+}
+
 static struct err declare(struct console *c, const int *delays_s, int count)
 {
     struct broker *broker;
     const char *exchange = c->settings.contacts.exchange;
     struct broker_config config = start_broker_config(&c->settings, "mailflock init");
     TRY(start_broker(&c->settings, &config, &broker));
-    struct err e = err_none();
-    for (int i = 0; i < N_LANES && !e.code; i++)
-        e = start_lane(&c->settings, broker, LANES[i], delays_s, count);
+    struct err e = declare_queues(&c->settings, broker);
+    if (!e.code) e = start_delays(&c->settings, broker, delays_s, count);
     if (!e.code && *exchange) e = start_contacts(&c->settings, broker);
     broker_close(broker);
     return e;
@@ -137,7 +143,7 @@ static struct err init_broker(struct console *c)
     TRY(collect_delays(&c->settings, delays_s, &count, &wrong));
     TRY(declare(c, delays_s, count));
     printf("broker: lanes");
-    for (int i = 0; i < N_LANES; i++) printf(" %s", LANES[i]);
+    for (int i = 0; START_LANES[i]; i++) printf(" %s", START_LANES[i]);
     puts(" ready");
     if (*exchange) printf("broker: events of exchange %s ready\n", exchange);
     if (!wrong) return err_none();

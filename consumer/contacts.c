@@ -238,7 +238,7 @@ static void published(struct contacts *c, const struct broker_event *answer)
 static struct err subscribe(struct contacts *c)
 {
     TRY(start_contacts(c->settings, c->broker));
-    TRY(broker_consume(c->broker, START_CONTACTS_LANE, IN_HAND_MAX));
+    TRY(broker_consume(c->broker, 0, START_CONTACTS_LANE, IN_HAND_MAX));
     c->consuming = true;
     return err_none();
 }

@@ -16,6 +16,7 @@
 #include "common/log.h"
 #include "common/login.h"
 #include "common/start.h"
+#include "consumer/broker_queues.h"
 #include "consumer/job.h"
 #include "consumer/metrics.h"
 #include "consumer/pulse.h"
@@ -39,6 +40,8 @@ struct outgoing {
     int delay_s;
     void *body; /* owned where job is NULL */
     size_t body_len;
+    int consumer;
+    char key[BROKER_KEY_SIZE];
     uint64_t delivery_tag;
     unsigned epoch;
     char message_id[CHUNK_MESSAGE_ID_SIZE];
@@ -53,7 +56,8 @@ struct intake {
     struct broker *broker; /* NULL while lost */
     unsigned epoch;        /* counts connections: delivery tags of an older one are void */
     struct login login;
-    bool consuming, stopping, ledger_is_through;
+    struct broker_queues queues;
+    bool stopping, ledger_is_through;
     bool failed; /* it ends for a reason of its own, not by a signal */
     int in_hand; /* jobs and outgoing messages without a job */
     int tries;
@@ -68,13 +72,20 @@ static void reconnect_later(struct intake *in)
         clock_boot_us() + clock_backoff_ms(in->tries++, RECONNECT_BASE_MS, RECONNECT_MAX_MS) * 1000;
 }
 
+/* A message of that consumer, or what it was in hand for, is over. */
+static void let_go(struct intake *in, int consumer)
+{
+    in->in_hand--;
+    in->queues.items[consumer].in_hand--;
+}
+
 /* Copies, dead letters: with them ends what the message was in hand for. */
 static void forget_outgoing(struct intake *in, struct outgoing *o)
 {
+    let_go(in, o->consumer);
     job_free(o->job);
     free(o->body);
     free(o);
-    in->in_hand--;
 }
 
 /* PROTOCOL C9, C10: what was not acknowledged comes again by itself, so nothing needs to stand for
@@ -85,7 +96,7 @@ static void lose(struct intake *in, const struct err *e)
     broker_close(in->broker);
     in->broker = NULL;
     METRICS_SET(broker_connected, false);
-    in->consuming = false;
+    broker_queues_lost(&in->queues);
     reconnect_later(in);
     for (struct outgoing **at = &in->outgoing; *at;) {
         struct outgoing *o = *at;
@@ -125,6 +136,8 @@ static void pass_undecoded(struct intake *in, const struct broker_event *event, 
     o->body = mem_alloc(event->body_len);
     if (event->body_len) memcpy(o->body, event->body, event->body_len);
     o->body_len = event->body_len;
+    o->consumer = event->consumer;
+    snprintf(o->key, sizeof o->key, "%s", in->queues.items[event->consumer].key);
     o->delivery_tag = event->delivery_tag;
     o->epoch = in->epoch;
     snprintf(o->reason, sizeof o->reason, "%s", e->text);
@@ -156,12 +169,15 @@ static void on_delivery(struct intake *in, const struct broker_event *event)
         return;
     }
     in->in_hand++;
+    in->queues.items[event->consumer].in_hand++;
     struct err e = chunk_decode(event->body, event->body_len, &message);
     if (e.code) {
         pass_undecoded(in, event, &e);
         return;
     }
     struct job *job = job_new(&message, event->body, event->body_len);
+    job->consumer = event->consumer;
+    job->key = in->queues.items[event->consumer].key;
     job->delivery_tag = event->delivery_tag;
     job->epoch = in->epoch;
     job->published_us = published_us(in);
@@ -202,13 +218,13 @@ static bool can_retry(struct intake *in, struct job *job)
 
 /* The message as it is to be published; borrows from o, its job and in->body. */
 static struct broker_message message_of(struct intake *in, struct outgoing *o,
-                                        char key[BROKER_KEY_SIZE], struct broker_header *reason)
+                                        char exchange[BROKER_QUEUE_SIZE],
+                                        struct broker_header *reason)
 {
-    const char *lane = in->config.settings->worker.lane;
     struct broker_message m = {
         .message_id = o->message_id,
-        .exchange = BROKER_EXCHANGE,
-        .routing_key = broker_delay_key(key, lane, o->delay_s),
+        .exchange = broker_delay_exchange(exchange, o->delay_s),
+        .routing_key = o->key,
         .body = o->job ? o->job->body : o->body,
         .body_len = o->job ? o->job->body_len : o->body_len,
     };
@@ -219,7 +235,6 @@ static struct broker_message message_of(struct intake *in, struct outgoing *o,
     } else if (o->kind == NOTE_DEAD) {
         *reason = (struct broker_header){BROKER_HEADER_REASON, o->reason};
         m.exchange = BROKER_EXCHANGE_DEAD;
-        m.routing_key = lane;
         m.headers = reason;
         m.n_headers = 1;
     }
@@ -228,12 +243,16 @@ static struct broker_message message_of(struct intake *in, struct outgoing *o,
 
 static void publish(struct intake *in, struct outgoing *o)
 {
-    char key[BROKER_KEY_SIZE];
+    char exchange[BROKER_QUEUE_SIZE];
     struct broker_header reason;
-    struct broker_message m = message_of(in, o, key, &reason);
-    struct err e = broker_publish(in->broker, &m, &o->tag);
+    struct broker_message m = message_of(in, o, exchange, &reason);
+    struct err e = broker_queues_reach(&in->queues, in->broker, o->key, o->delay_s);
+    if (e.code && e.code != ERR_TIMEOUT)
+        log_warn("broker", "msg=\"cannot declare\" err=\"%s\"", e.text);
+    bool reached = !e.code;
+    if (reached) e = broker_publish(in->broker, &m, &o->tag);
     o->published = !e.code;
-    if (e.code == ERR_TIMEOUT)
+    if (e.code == ERR_TIMEOUT || (e.code && !reached))
         o->not_before_us = clock_boot_us() + PUBLISH_AGAIN_US;
     else if (e.code)
         lose(in, &e);
@@ -278,9 +297,7 @@ static void refused(struct intake *in, const struct broker_event *event)
                  o->message_id, event->reason);
         o->published = false;
         o->not_before_us = clock_boot_us() + PUBLISH_AGAIN_US;
-        struct err e = start_lane(in->config.settings, in->broker, in->config.settings->worker.lane,
-                                  &o->delay_s, o->delay_s > 0);
-        if (e.code) log_warn("broker", "msg=\"cannot declare\" err=\"%s\"", e.text);
+        broker_queues_refused(&in->queues);
         return;
     }
 }
@@ -298,8 +315,9 @@ static void on_event(struct intake *in, const struct broker_event *event)
         refused(in, event);
         break;
     case BROKER_CANCELLED:
-        log_warn("broker", "msg=\"the broker ended our consumer\" reason=\"%s\"", event->reason);
-        in->consuming = false;
+        log_warn("broker", "msg=\"the broker ended our consumer\" key=%s reason=\"%s\"",
+                 in->queues.items[event->consumer].key, event->reason);
+        broker_queues_cancelled(&in->queues, event->consumer);
         reconnect_later(in);
         break;
     case BROKER_BLOCKED:
@@ -337,6 +355,8 @@ static void pass_on(struct intake *in, const struct note *note)
     struct outgoing *o = add_outgoing(in, note->kind);
     o->job = job;
     o->delay_s = (int)note->value;
+    o->consumer = job->consumer;
+    job_key(o->key, job);
     o->delivery_tag = job->delivery_tag;
     o->epoch = job->epoch;
     memcpy(o->reason, job->reason, sizeof o->reason);
@@ -351,8 +371,8 @@ static void on_note(struct intake *in, const struct note *note)
     case NOTE_ACK:
         FAULT_POINT("closed_not_acked");
         ack(in, job->delivery_tag, job->epoch);
+        let_go(in, job->consumer);
         job_free(job);
-        in->in_hand--;
         break;
     case NOTE_COPY:
     case NOTE_DEAD:
@@ -360,8 +380,8 @@ static void on_note(struct intake *in, const struct note *note)
             pass_on(in, note);
             break;
         }
+        let_go(in, job->consumer);
         job_free(job); /* PROTOCOL C9, C10: the message comes again by itself */
-        in->in_hand--;
         break;
     case NOTE_RETRY:
         if (can_retry(in, job)) pass_on(in, note);
@@ -384,24 +404,18 @@ static void take_notes(struct intake *in)
     for (size_t i = 0; i < n; i++) on_note(in, &notes[i]);
 }
 
-/* A lane that cannot be declared as it should be leaves the connection of use: what is published or
- * acknowledged over it is not held up. Where it is lost, broker_next says so. */
+/* A queue that cannot be declared as it should be leaves the connection usable: what is published
+ * or acknowledged over it is not held up. Where it is lost, broker_next says so. */
 static void consume(struct intake *in)
 {
-    const struct settings_worker *w = &in->config.settings->worker;
-    struct err undeclared = start_lane(in->config.settings, in->broker, w->lane, NULL, 0);
-    struct err e = undeclared;
-    if (!e.code) e = broker_consume(in->broker, w->lane, w->prefetch);
-    in->consuming = !e.code;
-    if (in->consuming) {
+    if (broker_queues_settled(&in->queues)) return;
+    struct err e = broker_queues_mend(&in->queues, in->broker);
+    if (!e.code) {
         in->tries = 0;
         return;
     }
     log_warn("broker", "msg=\"cannot consume\" tries=%d err=\"%s\"", in->tries, e.text);
-    if (undeclared.code || e.code == ERR_TIMEOUT)
-        reconnect_later(in);
-    else
-        lose(in, &e);
+    reconnect_later(in);
 }
 
 /* What is in hand is given back; the loop ends when nothing is left, or the time for it is over. */
@@ -410,8 +424,8 @@ static void begin_stop(struct intake *in)
     in->stopping = true;
     METRICS_SET(stopping, true);
     in->stop_by_us = clock_boot_us() + in->config.settings->worker.drain_ms * 1000 + STOP_GRACE_US;
-    if (in->broker && in->consuming) {
-        struct err e = broker_consume_stop(in->broker);
+    if (in->broker) {
+        struct err e = broker_queues_stop(&in->queues, in->broker);
         if (e.code && e.code != ERR_TIMEOUT) lose(in, &e);
     }
     take_events(in); /* deliveries that were on the way: the ledger gives them back */
@@ -451,8 +465,7 @@ static void mend(struct intake *in)
         METRICS_SET(broker_connected, true);
         log_info("broker", "msg=\"connected\" epoch=%u", in->epoch);
     }
-    if (!in->consuming && !in->stopping && in->in_hand <= in->config.settings->worker.prefetch)
-        consume(in);
+    if (!in->stopping) consume(in);
 }
 
 static void on_signal(struct intake *in)
@@ -470,9 +483,8 @@ static void wait_for_work(struct intake *in)
         {.fd = in->config.signal_fd, .events = POLLIN},
         {.fd = in->broker ? broker_fd(in->broker) : -1, .events = POLLIN},
     };
-    int timeout_ms = in->broker && broker_has_buffered(in->broker)  ? 0
-                     : in->broker && in->consuming && !in->outgoing ? POLL_MS
-                                                                    : 50;
+    bool settled = in->broker && broker_queues_settled(&in->queues) && !in->outgoing;
+    int timeout_ms = in->broker && broker_has_buffered(in->broker) ? 0 : settled ? POLL_MS : 50;
     if (poll(fds, 3, timeout_ms) > 0 && fds[1].revents) on_signal(in);
 }
 
@@ -481,6 +493,7 @@ bool intake_run(const struct intake_config *config, struct broker *broker)
     struct intake in = {.config = *config, .broker = broker};
     buf_init(&in.body, CHUNK_BODY_MAX);
     login_init(&in.login, config->settings, LOGIN_BROKER);
+    broker_queues_init(&in.queues, config->settings);
     while (!(in.ledger_is_through && !in.outgoing)) {
         mend(&in);
         wait_for_work(&in);
@@ -496,6 +509,7 @@ bool intake_run(const struct intake_config *config, struct broker *broker)
     bool clean = in.ledger_is_through && !in.outgoing && in.in_hand == 0;
     if (!clean) log_warn("consumer", "msg=\"stopped with work in hand\" in_hand=%d", in.in_hand);
     broker_close(in.broker);
+    broker_queues_fini(&in.queues);
     buf_fini(&in.body);
     login_fini(&in.login);
     return clean && !in.failed;

@@ -16,7 +16,7 @@ struct intake_config {
     int signal_fd; /* of stop_signal_watch: stop */
 };
 
-/* intake_run: takes the open connection (its lane is declared) and returns after a signal, or when
+/* intake_run: takes the open connection and returns after a signal, or when
  * database or broker refuse the login for good: once the ledger has given everything back, or when
  * the time for that is over. True: there was a signal, and nothing was left. */
 bool intake_run(const struct intake_config *config, struct broker *broker);

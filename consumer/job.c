@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "common/clock.h"
+#include "common/start.h"
 #include "consumer/run.h"
 
 struct job *job_new(struct chunk_message *message, const void *body, size_t body_len)
@@ -77,6 +78,13 @@ bool job_has(const struct job *job, enum outcome_status status)
     for (uint32_t i = 0; i < job->message.n; i++)
         if (job->outcomes[i].status == status) return true;
     return false;
+}
+
+const char *job_key(char out[BROKER_KEY_SIZE], const struct job *job)
+{
+    if (job->run) return start_key(out, job->run->content.lane, job->run->content.transport);
+    snprintf(out, BROKER_KEY_SIZE, "%s", job->key);
+    return out;
 }
 
 static char *append_base36(char *p, uint64_t value)

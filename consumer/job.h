@@ -1,16 +1,17 @@
 /* A chunk in a worker's hands: from delivery to ack. Each field has one owning thread at a time;
  * ownership moves only with a note through a queue.
  *
- *   broker thread   body, delivery_tag, epoch, published_us; message while not claimed or sending
- *   ledger thread   reason, state, token, seq, the committed numbers, arrived, run (reference)
- *   sender thread   work from NOTE_SEND to NOTE_RETURNED; outcomes[i] until NOTE_OUTCOME i
- * message and run are read-only for all once NOTE_CLAIM was passed. */
+ *   broker thread   body, consumer, key, delivery_tag, epoch, published_us; message while not
+ * claimed or sending ledger thread   reason, state, token, seq, the committed numbers, arrived, run
+ * (reference) sender thread   work from NOTE_SEND to NOTE_RETURNED; outcomes[i] until NOTE_OUTCOME
+ * i message and run are read-only for all once NOTE_CLAIM was passed. */
 #ifndef MAILFLOCK_JOB_H
 #define MAILFLOCK_JOB_H
 
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "common/broker.h"
 #include "common/chunk.h"
 #include "consumer/outcome.h"
 
@@ -35,6 +36,8 @@ struct job {
     /* broker thread */
     void *body; /* the message as it came, for copies */
     size_t body_len;
+    int consumer;    /* which of the worker's queues it came from */
+    const char *key; /* of that queue; borrowed */
     uint64_t delivery_tag;
     unsigned epoch;       /* of the connection the tag belongs to */
     int64_t published_us; /* by the database's clock, UTC; 0 = not known, or it went another way */
@@ -88,6 +91,10 @@ void job_set_state(struct job *job, enum job_state state);
 
 /* job_has: whether any recipient of the message has that outcome. */
 bool job_has(const struct job *job, enum outcome_status status);
+
+/* job_key: the routing key that its copies and retries go by, into out: of its run where that is
+ * known, else of the queue that it came from. Returns out. */
+const char *job_key(char out[BROKER_KEY_SIZE], const struct job *job);
 
 /* job_mail_id: the Message-ID's inside: the same for the same run and recipient. */
 const char *job_mail_id(char out[JOB_MAIL_ID_SIZE], const struct job *job, uint32_t index);

@@ -66,6 +66,17 @@ static void dead(struct ledger *l, struct job *job, const char *why)
     ledger_over(l, job, NOTE_DEAD, 0);
 }
 
+/* P6: as long as its copy waits, the chunk is not overdue. */
+static struct err put_off(struct ledger *l, struct job *job, int delay_s)
+{
+    TRY(db_execf(l->db, NULL,
+                 "UPDATE chunk SET next_due=GREATEST(next_due,UTC_TIMESTAMP(6)+INTERVAL %d SECOND)"
+                 " WHERE run_id=%" PRIu64 " AND chunk_no=%u AND state IN ('planned','queued')",
+                 delay_s + LEDGER_OVERDUE_S, job->message.run, job->message.chunk));
+    ledger_over(l, job, NOTE_COPY, delay_s);
+    return err_none();
+}
+
 /* C2: the row as it is now decides. */
 static struct err turn_away(struct ledger *l, struct job *job)
 {
@@ -102,30 +113,30 @@ static struct err turn_away(struct ledger *l, struct job *job)
     else if (strcmp(state, "stuck") == 0) /* C11: who made it so may have died before the letter */
         dead(l, job, "the chunk is stuck");
     else if (m->attempt > attempt)
-        ledger_over(l, job, NOTE_COPY, LEDGER_WAIT_DELAY_S);
+        return put_off(l, job, LEDGER_WAIT_DELAY_S);
     else if (held)
-        ledger_over(l, job, NOTE_COPY, start_lease_s(l->config.settings));
+        return put_off(l, job, start_lease_s(l->config.settings));
     else if (strcmp(control, "paused") == 0)
-        ledger_over(l, job, NOTE_COPY, LEDGER_WAIT_DELAY_S);
+        return put_off(l, job, LEDGER_WAIT_DELAY_S);
     return err_none(); /* otherwise it has become free meanwhile: the next round claims it */
 }
 
-/* Content or a transport this worker lacks must not cost the chunk a claim: back it goes. */
-static bool can_use(struct ledger *l, struct job *job)
+/* A transport that this worker lacks must not cost the chunk a claim: it goes back, to the queue of
+ * that transport, which this worker does not consume. *over as with load_run. */
+static struct err check_transport(struct ledger *l, struct job *job, bool *over)
 {
-    const struct settings *settings = l->config.settings;
     const char *transport = job->run->content.transport;
     int wait_s =
         set_aside_wait(&l->set_aside, transport, message_from(job->run->mail), clock_boot_us());
     if (wait_s) { /* PROTOCOL S2 */
-        ledger_over(l, job, NOTE_COPY, wait_s);
-        return false;
+        *over = true;
+        return put_off(l, job, wait_s);
     }
-    if (settings_find_transport(settings, transport)) return true;
+    *over = !settings_find_transport(l->config.settings, transport);
+    if (!*over) return err_none();
     log_error("ledger", "msg=\"this worker has no transport '%s'\" run=%" PRIu64, transport,
               job->message.run);
-    ledger_over(l, job, NOTE_COPY, LEDGER_WAIT_DELAY_S);
-    return false;
+    return put_off(l, job, LEDGER_WAIT_DELAY_S);
 }
 
 static struct ledger_newer *find_newer(struct ledger *l, uint64_t run)
@@ -161,10 +172,8 @@ static struct err load_run(struct ledger *l, struct job *job, bool *over)
     if (!newer && (!e.code || e.code == ERR_DB)) return e;
     *over = true;
     if (e.code == ERR_NEWER) note_newer(l, job, e.text);
-    if (newer || e.code == ERR_NEWER)
-        ledger_over(l, job, NOTE_COPY, LEDGER_WAIT_DELAY_S);
-    else
-        dead(l, job, e.text);
+    if (newer || e.code == ERR_NEWER) return put_off(l, job, LEDGER_WAIT_DELAY_S);
+    dead(l, job, e.text);
     return err_none();
 }
 
@@ -194,7 +203,8 @@ struct err ledger_claim(struct ledger *l, struct job *job)
 {
     bool claimed, mine, over;
     TRY(load_run(l, job, &over));
-    if (over || !can_use(l, job)) return err_none();
+    if (!over) TRY(check_transport(l, job, &over));
+    if (over) return err_none();
     if (!ledger_wants_claim(l, job)) return err_none();
     FAULT_POINT("before_claim");
     TRY(try_claim(l, job, &claimed));

@@ -181,7 +181,9 @@ static void append_end(struct ledger *l, struct job *job)
                           job->retry_delay_s + LEDGER_OVERDUE_S);
         break;
     case LEDGER_RELEASE:
-        buf_append_format(sql, ", started=%u, claims=0", job->txn.started);
+        buf_append_format(sql,
+                          ", started=%u, claims=0, next_due=UTC_TIMESTAMP(6)+INTERVAL %d SECOND",
+                          job->txn.started, job->copy_delay_s + LEDGER_OVERDUE_S);
         break;
     case LEDGER_STUCK:
         buf_append_text(sql, ", state='stuck', next_due=NULL");

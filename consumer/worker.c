@@ -90,7 +90,10 @@ static struct err connect_both(struct worker *w)
 static void run_threads(struct worker *w, int signal_fd)
 {
     const struct settings *settings = w->settings;
-    size_t jobs = (size_t)settings->worker.prefetch * 2 + 2;
+    /* Each consumer has its prefetch, and for a while what is left from before. One is the old
+     * queue's. */
+    size_t consumers = settings->transports.count + 1;
+    size_t jobs = consumers * ((size_t)settings->worker.prefetch * 2 + 2);
     struct queue *to_broker = queue_new(jobs * NOTES_PER_JOB);
     struct queue *to_sender = queue_new(jobs * NOTES_PER_JOB + QUEUE_SPARE);
     struct queue *to_ledger = queue_new(jobs * CHUNK_RECIPIENTS_MAX + QUEUE_SPARE);

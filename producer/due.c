@@ -9,6 +9,7 @@
 #include "common/campaign_content.h"
 #include "common/clock.h"
 #include "common/log.h"
+#include "common/start.h"
 #include "producer/feed.h"
 #include "producer/publish.h"
 #include "producer/republish.h"
@@ -17,7 +18,11 @@
 #include "producer/scheduled.h"
 #include "producer/stop.h"
 
-enum { RUNS_MAX = 1000 };
+enum {
+    RUNS_MAX = 1000,
+    NO_SUCH_QUEUE = 404,     /* AMQP 0-9-1 */
+    TAKEN_UP_WITHIN_S = 600, /* next_due lies that far ahead when a message begins to wait */
+};
 
 struct visit {
     const struct settings *settings;
@@ -47,16 +52,58 @@ static struct err find_runs(struct db *db, uint64_t ids[RUNS_MAX], unsigned *n)
     return err_none();
 }
 
-/* As long as messages wait in the lane, an overdue chunk is most likely among them: it is published
- * again only after hours. */
+/* Messages that wait for a worker to take them: in the run's queue, and in the one that its lane
+ * had in earlier versions, which may not exist. */
+static struct err count_ready(struct visit *v, uint64_t *ready)
+{
+    const char *keys[] = {v->publisher.key, v->row.content.lane};
+    char queue[BROKER_QUEUE_SIZE];
+    *ready = 0;
+    for (int i = 0; i < 2; i++) {
+        uint32_t n = 0, consumers;
+        struct err e = broker_queue_counts(v->publisher.broker, broker_queue_name(queue, keys[i]),
+                                           &n, &consumers);
+        if (e.code && (i == 0 || e.native != NO_SUCH_QUEUE)) return e;
+        *ready += n;
+    }
+    return err_none();
+}
+
+/* Chunks whose messages should be among them: of all runs with this queue, held by nobody, and not
+ * waiting in a delay queue or in a parking queue. */
+static struct err count_waiting(struct visit *v, uint64_t *waiting)
+{
+    struct db_result *r;
+    TRY(db_queryf(
+        v->control, &r,
+        "SELECT COUNT(*) FROM run r STRAIGHT_JOIN chunk c ON c.run_id=r.id"
+        " WHERE r.completed_at IS NULL AND r.publishing<>'missed'"
+        " AND r.control<>'paused' AND " START_LANE_OF(
+            "r.content") "='%s'"
+                         " AND " START_TRANSPORT_OF(
+                             "r.content") "='%s'"
+                                          " AND c.state IN ('planned','queued')"
+                                          " AND c.next_due <= UTC_TIMESTAMP(6) + INTERVAL %d SECOND"
+                                          " AND (c.token IS NULL OR c.lease_until < "
+                                          "UTC_TIMESTAMP(6))",
+        v->row.content.lane, v->row.content.transport, TAKEN_UP_WITHIN_S));
+    *waiting = db_next(r) ? db_u64(r, 0) : 0;
+    db_result_free(r);
+    return err_none();
+}
+
+/* PROTOCOL P6: an overdue chunk is most likely among the messages that wait. As long as some wait,
+ * it is published again only after hours, and no more than seem to be missing: a queue that nobody
+ * consumes does not grow. */
 static struct err republish_overdue(struct visit *v, uint64_t *n)
 {
-    char queue[BROKER_KEY_SIZE];
-    uint32_t ready, consumers;
-    struct republish r = {v->control, v->audience, v->enrich, &v->publisher};
+    uint64_t ready, waiting;
+    struct republish r = {v->control, v->audience, v->enrich, &v->publisher, UINT64_MAX};
     struct republished done;
-    snprintf(queue, sizeof queue, "mailflock.%s", v->row.content.lane);
-    TRY(broker_queue_counts(v->publisher.broker, queue, &ready, &consumers));
+    TRY(count_ready(v, &ready));
+    TRY(count_waiting(v, &waiting));
+    if (ready >= waiting && ready) return err_none();
+    if (ready) r.most = waiting - ready;
     TRY(republish(&r, ready ? REPUBLISH_LONG_OVERDUE : REPUBLISH_OVERDUE, &done));
     *n = done.n;
     TRY(publisher_settle(&v->publisher));

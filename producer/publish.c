@@ -18,7 +18,7 @@ enum { MISSED_TRIES = 5, BACKOFF_BASE_MS = 100, BACKOFF_MAX_MS = 2000 };
 static struct err publish_planned(struct publish *p)
 {
     struct publisher *out = p->publisher;
-    struct republish r = {p->control, p->audience, p->enrich, out};
+    struct republish r = {p->control, p->audience, p->enrich, out, UINT64_MAX};
     struct republished done;
     uint64_t published = out->published;
     TRY(publisher_settle(out));

@@ -24,14 +24,15 @@ static struct err connect_broker(struct publisher *p)
 {
     struct broker_config config = start_broker_config(p->settings, "mailflock-producer");
     TRY(start_broker(p->settings, &config, &p->broker));
-    return start_lane(p->settings, p->broker, p->content->lane, p->content->delays_s,
-                      p->content->n_delays);
+    TRY(start_queue(p->broker, p->key));
+    return start_delays(p->settings, p->broker, p->content->delays_s, p->content->n_delays);
 }
 
 struct err publisher_open(struct publisher *p, const struct settings *settings, struct db *control,
                           const struct content *content)
 {
     *p = (struct publisher){.settings = settings, .control = control, .content = content};
+    start_key(p->key, content->lane, content->transport);
     db_clock_init(&p->clock);
     struct err e = db_clock_read(&p->clock, control);
     if (!e.code) e = connect_broker(p);
@@ -185,7 +186,7 @@ struct err publisher_put(struct publisher *p, uint32_t chunk, uint32_t attempt, 
     struct broker_message message = {
         .message_id = chunk_message_id(id, p->run, chunk, attempt),
         .exchange = BROKER_EXCHANGE,
-        .routing_key = p->content->lane,
+        .routing_key = p->key,
         .body = body,
         .body_len = len,
         .headers = &published,

@@ -27,6 +27,7 @@ struct publisher {
     const struct settings *settings; /* borrowed, as control and content */
     struct db *control;
     const struct content *content;
+    char key[BROKER_KEY_SIZE]; /* of the run's chunks */
     uint64_t run;
     struct broker *broker;
     struct publisher_flight flights[PUBLISHER_WINDOW];
@@ -43,7 +44,7 @@ struct publisher {
     int64_t looked_us, stop_seen_us, wait_since_us;
 };
 
-/* publisher_open: connects and declares the lane of the content with all its delays (P3: every
+/* publisher_open: connects and declares the queue of the content with all its delays (P3: every
  * queue first). control is the connection that holds the run's lock. */
 struct err publisher_open(struct publisher *p, const struct settings *settings, struct db *control,
                           const struct content *content) MUST_CHECK;

@@ -317,6 +317,7 @@ static struct err publish_all(const struct republish *r, enum republish_which wh
     unsigned found, said = 0;
     for (uint32_t from = 0;; from = lost[found - 1].no + 1) {
         TRY(find_lost(r, which, from, lost, &found));
+        if (found > r->most - done->n) found = (unsigned)(r->most - done->n);
         for (unsigned i = 0; i < found; i++) {
             if (stop_requested()) return err_make(ERR_STATE, 0, "stopped by a signal");
             TRY(publish_or_set_aside(r, &lost[i], body, done, &said));

@@ -17,6 +17,7 @@ struct republish {
     struct audience *audience; /* its place is lost: seek */
     struct enrich *enrich;     /* NULL where the campaign asks no service */
     struct publisher *publisher;
+    uint64_t most; /* no more chunks than that */
 };
 
 /* Which chunks of run publisher->run. */
@@ -31,8 +32,9 @@ struct republished {
     struct err unreadable; /* the first chunk's that could not be read again, if there is one */
 };
 
-/* republish: publishes them all, in order. What cannot be read again does not hold up the others:
- * it is logged, stays as it was, and goes into *done. An error: the others could not go either. */
+/* republish: publishes them all, in order, or the first of them. What cannot be read again does not
+ * hold up the others: it is logged, stays as it was, and goes into *done. An error: the others
+ * could not go either. */
 struct err republish(const struct republish *r, enum republish_which which,
                      struct republished *done) MUST_CHECK;
 

@@ -19,7 +19,7 @@ LEASE_S, RETRY_S, DRAIN_S = 5, 1, 5
 DUE_EVERY_S, DUE_AT_ONCE = 1.0, 3
 TICK_S, LOOK_EVERY_S, SAY_EVERY_S = 0.005, 0.3, 2.0
 STALL_S = 90  # no mail, no outcome, no fault for so long: it hangs
-QUEUES = ["mailflock.bulk", *(f"mailflock.bulk.wait.{s}" for s in (1, LEASE_S, 15))]
+QUEUES = ["mailflock.bulk.relay", *(f"mailflock.wait.{s}" for s in (1, LEASE_S, 15))]
 DEAD = "mailflock.dead"
 RELAY_TROUBLE = {"rcpt_defer": 0.02, "rcpt_refuse": 0.01, "dot_defer": 0.02, "dot_refuse": 0.005,
                  "drop_after_dot": 0.003, "drop_before_dot": 0.003}

@@ -7,7 +7,7 @@ import unittest
 import pika
 from harness import Stage, wait_until
 
-LANE = "mailflock.bulk"
+LANE = "mailflock.bulk.relay"
 LEASE_S = 5
 CONNECTIONS = 8
 CHUNK = 50

@@ -519,14 +519,14 @@ class Stage:
             self._amqp = None  # a test may have closed it, or restarted the server
             return None
 
-    def ready(self, queue="mailflock.bulk"):
+    def ready(self, queue="mailflock.bulk.relay"):
         """Messages waiting in a queue, those held by consumers excluded; None: no such queue."""
         declared = self._declared(queue)
         return declared.message_count if declared else None
 
     def consumers(self, queue=None):
         """Of a queue; without one, of the lane that our workers serve."""
-        declared = self._declared(queue or f"mailflock.{self.settings['worker']['lane']}")
+        declared = self._declared(queue or f"mailflock.{self.settings['worker']['lane']}.relay")
         return declared.consumer_count if declared else 0
 
     def delete_queue(self, queue):
@@ -534,7 +534,7 @@ class Stage:
         channel.queue_delete(queue)
         channel.close()
 
-    def publish(self, body, routing_key="bulk", exchange="mailflock", headers=None,
+    def publish(self, body, routing_key="bulk.relay", exchange="mailflock", headers=None,
                 message_id="test", content_type="application/json"):
         """Publishes any bytes, confirmed."""
         channel = self.channel()

@@ -9,7 +9,7 @@ import pymysql
 from harness import wait_until
 
 AT = "2026-01-02T03:04:05Z"
-LANE = "mailflock.bulk"
+LANE = "mailflock.bulk.relay"
 # Every row takes a while, and a gate is before those from 3000 on: while a test holds it shut, no
 # audience comes to its end.
 GATE = "CONCAT('gate.', DATABASE())"

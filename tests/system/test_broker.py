@@ -3,7 +3,8 @@
 import time
 import unittest
 
-from broker_fixture import CONFIG, DEADLINE_S, INPUT, TIMEOUT, TOO_BIG, BrokerTestCase, management, until
+from broker_fixture import CONFIG, DEADLINE_S, INPUT, STATE, TIMEOUT, TOO_BIG, BrokerTestCase, management, \
+    until
 
 
 class BrokerTest(BrokerTestCase):
@@ -26,12 +27,11 @@ class BrokerTest(BrokerTestCase):
             },
         )
         self.assertEqual(
-            arguments[self.queue + ".wait.60"],
+            arguments["mailflock.wait.60"],
             {
                 "x-queue-type": "quorum",
                 "x-message-ttl": 60000,
                 "x-dead-letter-exchange": "mailflock",
-                "x-dead-letter-routing-key": self.lane,
                 "x-dead-letter-strategy": "at-least-once",
                 "x-overflow": "reject-publish",
             },
@@ -40,14 +40,14 @@ class BrokerTest(BrokerTestCase):
         bound = {
             (b["source"], b["routing_key"], b["destination"])
             for b in management("GET", f"/bindings/{self.vhost.name}")
-            if b["source"] and self.lane in b["routing_key"]
+            if b["source"].startswith("mailflock.wait.") or (b["source"] and self.lane in b["routing_key"])
         }
         self.assertEqual(
             bound,
             {
                 ("mailflock", self.lane, self.queue),
-                ("mailflock", self.lane + ".wait.1", self.queue + ".wait.1"),
-                ("mailflock", self.lane + ".wait.60", self.queue + ".wait.60"),
+                ("mailflock.wait.1", "", "mailflock.wait.1"),
+                ("mailflock.wait.60", "", "mailflock.wait.60"),
                 ("mailflock.dead", self.lane, "mailflock.dead"),
             },
         )
@@ -65,7 +65,12 @@ class BrokerTest(BrokerTestCase):
         probe = self.opened()
         for words in (
             ("dead", 50),
-            ("a.b", 50),
+            ("wait", 50),
+            ("parked.7", 50),
+            ("dead.a", 50),
+            ("a.", 50),
+            (".a", 50),
+            ("a.b.c", 50),
             ("Upper", 50),
             ("x" * 65, 50),
             ("fine", 0),
@@ -264,7 +269,7 @@ class BrokerTest(BrokerTestCase):
         probe = self.declared(delays=(1,))
         probe.ok("consume", self.lane, 4)
         start = time.monotonic()
-        self.confirmed(probe, key=self.lane + ".wait.1", size=200_000)
+        self.confirmed(probe, exchange="mailflock.wait.1", size=200_000)
         event = self.delivery(probe)
         self.assertGreater(time.monotonic() - start, 0.9)
         self.assertEqual((event["id"], event["key"], event["body"]), ("1/2/3", self.lane, "right"))
@@ -296,6 +301,41 @@ class BrokerTest(BrokerTestCase):
         self.assertEqual((probe.early, probe.event(0)["kind"]), ([], "none"))
         probe.ok("consume", self.lane, 1)
         self.assertEqual(self.delivery(probe)["id"], "1/2/1")
+
+    def test_consumers_of_one_connection_have_a_prefetch_each(self):
+        probe = self.declared()
+        other = self.lane + ".slow"
+        probe.ok("declare", other, 50)
+        for i in range(3):
+            self.confirmed(probe, message_id=f"1/{i}/1")
+            self.confirmed(probe, key=other, message_id=f"2/{i}/1")
+        probe.ok("consume", self.lane, 1, 0)
+        probe.ok("consume", other, 2, 1)
+        events = [self.delivery(probe) for _ in range(3)]
+        self.assertEqual(sorted((e["consumer"], e["id"]) for e in events),
+                         [(0, "1/0/1"), (1, "2/0/1"), (1, "2/1/1")])
+        # Full on one side holds up nothing on the other.
+        probe.ok("ack", next(e["tag"] for e in events if e["consumer"] == 0))
+        self.assertEqual(self.delivery(probe)["id"], "1/1/1")
+        # One begins anew with another prefetch; what it holds does not count, and the other goes on.
+        probe.ok("stop", 1)
+        self.assertEqual(probe("consume", self.lane, 1, 0)["code"], STATE)
+        probe.ok("consume", other, 1, 1)
+        event = self.delivery(probe)
+        self.assertEqual((event["consumer"], event["id"]), (1, "2/2/1"))
+
+    def test_one_consumer_of_several_is_cancelled(self):
+        probe = self.declared()
+        other = self.lane + ".gone"
+        probe.ok("declare", other, 50)
+        probe.ok("consume", self.lane, 1, 0)
+        probe.ok("consume", other, 1, 1)
+        with self.vhost.pika() as channel:
+            channel.queue_delete("mailflock." + other)
+        event = probe.event()
+        self.assertEqual((event["kind"], event["consumer"]), ("cancelled", 1), event.line)
+        self.confirmed(probe)
+        self.assertEqual(self.delivery(probe)["consumer"], 0)
 
     def test_body_past_the_maximum_is_announced_without_it(self):
         writer = self.declared()

@@ -101,7 +101,7 @@ def body(channel, data):
 
 
 def deliver(tag):
-    return method(CONSUME, spec.Basic.Deliver("mailflock", tag, False, "mailflock", "bulk"))
+    return method(CONSUME, spec.Basic.Deliver("mailflock.0.1", tag, False, "mailflock", "bulk"))
 
 
 def returned(key):
@@ -247,12 +247,14 @@ class FramesTest(unittest.TestCase):
             "return within a return": returned("a") + returned("b"),
             "more body than announced": deliver(1) + header(CONSUME, 1) + body(CONSUME, b"xy"),
             "content on channel 0": header(0, 1),
+            "a consumer of nobody": method(CONSUME, spec.Basic.Deliver("other", 1, False, "", "")),
         }
         for name, data in cases.items():
             with self.subTest(name):
                 server = Server()
                 probe = Probe()
                 probe.ok("open", "127.0.0.1", server.port, "/", "user", "password")
+                probe.ok("consume", "bulk", 4)
                 server.send(data)
                 event = probe.event()
                 self.assertEqual(event["kind"], "lost", event.line)

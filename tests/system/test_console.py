@@ -107,9 +107,9 @@ class ConsoleTest(unittest.TestCase):
             self.assertNotIn("created", first)
             second = stage.mailflock("init")
             self.assertEqual(second, "schema: up to date\nbroker: lanes bulk fast ready\n")
-            self.assertEqual(stage.ready("mailflock.bulk"), 0)
-            self.assertEqual(stage.ready("mailflock.fast.wait.1"), 0)
-            self.assertEqual(stage.ready("mailflock.bulk.wait.10"), 0)  # the lease
+            self.assertEqual(stage.ready("mailflock.bulk.relay"), 0)
+            self.assertEqual(stage.ready("mailflock.wait.1"), 0)
+            self.assertEqual(stage.ready("mailflock.wait.10"), 0)  # the lease
             self.assertEqual(stage.ready("mailflock.dead"), 0)
 
     def test_init_goes_on_after_an_interruption(self):
@@ -149,7 +149,7 @@ class ConsoleTest(unittest.TestCase):
             self.assertIn("gone.txt", done.stderr)
             self.assertIn("campaigns/B.cfg", done.stderr)
             self.assertIn("2 campaign files are wrong: run init again", done.stderr)
-            self.assertEqual(stage.ready("mailflock.bulk.wait.77"), 0)
+            self.assertEqual(stage.ready("mailflock.wait.77"), 0)
 
     def test_init_creates_a_database_that_is_missing(self):
         with Stage(init=False) as stage:

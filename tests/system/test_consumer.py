@@ -364,7 +364,7 @@ class ConsumerTest(unittest.TestCase):
             self.assert_exact(stage, run, smtp, sent=100)
             self.assertEqual(stage.one("SELECT attempt, claims FROM chunk"), (1, 1))
             stage.expect_log_clean(levels=("error", "warn"))
-            self.assertEqual([stage.ready(LANE), stage.ready(LANE + ".wait.15"), stage.ready(DEAD)],
+            self.assertEqual([stage.ready(LANE), stage.ready("mailflock.wait.15"), stage.ready(DEAD)],
                              [0, 0, 0])
 
     def test_messages_of_an_earlier_attempt_or_another_audience_are_dropped(self):
@@ -390,7 +390,7 @@ class ConsumerTest(unittest.TestCase):
             (first,) = take_chunks(stage)
             worker = stage.start_consumer()
             put(stage, first, attempt=2)
-            wait_until(lambda: stage.ready(LANE + ".wait.15") == 1, 60, "it to be in a delay queue")
+            wait_until(lambda: stage.ready("mailflock.wait.15") == 1, 60, "it to be in a delay queue")
             self.assertEqual(stage.value("SELECT claims FROM chunk"), 0)
             put(stage, first)
             stage.wait_quiet(run)

@@ -18,9 +18,9 @@ import unittest
 from harness import ENV, ROOT, Stage, wait_until
 
 RECIPIENTS, CONNECTIONS, WINDOW = 60, 8, 16  # the first window: twice the connections
-LANE = "mailflock.bulk"
+LANE = "mailflock.bulk.relay"
 LEASE = "5s"
-QUEUES = [LANE] + [f"{LANE}.wait.{s}" for s in (1, 5, 15)]
+QUEUES = [LANE] + [f"mailflock.wait.{s}" for s in (1, 5, 15)]
 EVERYBODY = set(range(RECIPIENTS))
 
 

@@ -7,7 +7,7 @@ import pika
 
 from harness import Stage, wait_until
 
-LANE, DEAD = "mailflock.bulk", "mailflock.dead"
+LANE, DEAD = "mailflock.bulk.relay", "mailflock.dead"
 HELD_MAX = 1000  # letters that one command reads without settling them
 
 
@@ -21,7 +21,7 @@ def letters(stage):
     return stage.mailflock_json("dead", "list")["letters"]
 
 
-def bury(stage, body, routing_key="bulk", **more):
+def bury(stage, body, routing_key="bulk.relay", **more):
     """A dead letter as a worker publishes it."""
     stage.publish(body, routing_key=routing_key, exchange="mailflock.dead", **more)
 
@@ -91,8 +91,8 @@ class DeadTest(unittest.TestCase):
             dead_count(stage, 1)
             for _ in range(3):  # reading leaves it there
                 (letter,) = letters(stage)
-            self.assertEqual({k: letter[k] for k in ("number", "lane", "bytes", "run", "recipients")},
-                             {"number": 1, "lane": "bulk", "bytes": 20, "run": None,
+            self.assertEqual({k: letter[k] for k in ("number", "queue", "bytes", "run", "recipients")},
+                             {"number": 1, "queue": "bulk.relay", "bytes": 20, "run": None,
                               "recipients": None})
             self.assertTrue(letter["reason"])
             shown = stage.mailflock("dead", "show", "1")
@@ -146,20 +146,20 @@ class DeadTest(unittest.TestCase):
             dead_count(stage, 1)
             bury(stage, "y", message_id="without a reason")
             dead_count(stage, 2)
-            self.assertEqual([(x["id"], x["lane"], x["reason"]) for x in letters(stage)],
-                             [("thrown out", "bulk", "rejected"),
-                              ("without a reason", "bulk", "by the broker")])
-            self.assertIn("x-first-death-queue: mailflock.bulk\n",
+            self.assertEqual([(x["id"], x["queue"], x["reason"]) for x in letters(stage)],
+                             [("thrown out", "bulk.relay", "rejected"),
+                              ("without a reason", "bulk.relay", "by the broker")])
+            self.assertIn("x-first-death-queue: mailflock.bulk.relay\n",
                           stage.mailflock("dead", "show", "thrown out"))
 
-    def test_letters_go_back_to_their_own_lane(self):
+    def test_letters_go_back_to_their_own_queue(self):
         with Stage() as stage:
-            for lane, message_id in (("bulk", "b"), ("fast", "f")):
+            for lane, message_id in (("bulk.relay", "b"), ("fast.relay", "f")):
                 stage.publish("x", routing_key=lane, exchange="mailflock.dead", message_id=message_id)
             dead_count(stage, 2)
             stage.mailflock("dead", "requeue", "all", "--force")
             dead_count(stage, 0)
-            for queue, message_id in ((LANE, "b"), ("mailflock.fast", "f")):
+            for queue, message_id in ((LANE, "b"), ("mailflock.fast.relay", "f")):
                 properties, body = stage.take(queue)
                 self.assertEqual((properties.message_id, body), (message_id, b"x"))
                 self.assertEqual(properties.delivery_mode, 2)
@@ -170,11 +170,11 @@ class DeadTest(unittest.TestCase):
             stage.channel().queue_bind(DEAD, "mailflock.dead", "contact.updated")
             bury(stage, "x", routing_key="contact.updated")
             dead_count(stage, 1)
-            bury(stage, "y", routing_key="fast")
+            bury(stage, "y", routing_key="fast.relay")
             dead_count(stage, 2)
             done = stage.run_program("mailflock", "dead", "requeue", "all", "--force", code=1)
             self.assertRegex(done.stderr, r"letter 1 \(test\) is not requeued: it comes from no lane; .*drop")
-            self.assertIn("letter 2 (test): requeued to lane fast", done.stdout)
+            self.assertIn("letter 2 (test): requeued to mailflock.fast.relay", done.stdout)
             dead_count(stage, 1)
 
     def test_a_stuck_chunk_is_requeued_and_finished(self):
@@ -287,7 +287,7 @@ class DeadTest(unittest.TestCase):
         with Stage() as stage:
             channel = stage.channel()
             for i in range(HELD_MAX + 5):
-                channel.basic_publish("mailflock.dead", "bulk", f"letter {i + 1}".encode(),
+                channel.basic_publish("mailflock.dead", "bulk.relay", f"letter {i + 1}".encode(),
                                       pika.BasicProperties(delivery_mode=2))
             channel.close()
             dead_count(stage, HELD_MAX + 5)

@@ -186,7 +186,7 @@ class WorkerTest(FlowTest):
         frozen.wait_for_log("lease lost")
         if policy == "hold":
             frozen.wait_for_log("late replies: unknown is sent")
-        wait_until(lambda: not self.stage.ready(f"{LANE}.wait.{LEASE_S}") and not self.stage.ready(LANE),
+        wait_until(lambda: not self.stage.ready(f"mailflock.wait.{LEASE_S}") and not self.stage.ready(LANE),
                    60, "the copies to be dropped")
         late = [m for mails in self.smtp.mails().values() for m in mails if m.at_us > thawed_us]
         self.assertEqual(late, [], "it sent after its lease was gone")

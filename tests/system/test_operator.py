@@ -118,7 +118,7 @@ class AnotherAttemptTest(unittest.TestCase):
 class PauseTest(FlowTest):
     """PROTOCOL O2, by a flock."""
 
-    WAIT = LANE + ".wait.15"
+    WAIT = "mailflock.wait.15"
     OTHERS = 60
 
     def come_back(self, all_of_them=False):

@@ -21,7 +21,7 @@ class RunTest(ProducerTestCase):
             self.assert_whole(stage, 1234, found)
             first = found[0]
             self.assertEqual((first["v"], first["run"], first["attempt"], first["key"],
-                              first["message_id"]), (1, 1, 1, "bulk", "1/0/1"))
+                              first["message_id"]), (1, 1, 1, "bulk.relay", "1/0/1"))
             self.assertEqual(first["recipients"][1], {
                 "p": 1, "id": "2", "to": "user2@example.net",
                 "vars": {"id": 2, "email": "user2@example.net", "name": "박지후", "plan": "free",
@@ -48,9 +48,9 @@ class RunTest(ProducerTestCase):
             content = json.loads(stage.value("SELECT content FROM run"))
             self.assertEqual((content["subject"], content["lane"], content["delays_s"]),
                              ("{{name}}님, 환영합니다 🎉", "fast", [2, 60]))
-            self.assertEqual(len(messages(stage, "mailflock.fast")), 1)
-            for queue in ("mailflock.fast.wait.2", "mailflock.fast.wait.1", "mailflock.fast.wait.60",
-                          "mailflock.fast.wait.10", "mailflock.dead"):
+            self.assertEqual(len(messages(stage, "mailflock.fast.relay")), 1)
+            for queue in ("mailflock.wait.2", "mailflock.wait.1", "mailflock.wait.60",
+                          "mailflock.wait.10", "mailflock.dead"):
                 self.assertEqual(stage.ready(queue), 0, queue)
 
     def test_without_a_time_it_is_the_databases_now(self):

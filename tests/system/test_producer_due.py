@@ -46,6 +46,34 @@ class DueTest(ProducerTestCase):
             self.due(stage)
             self.assertEqual([m["chunk"] for m in messages(stage)], [1, 2])
 
+    def test_a_queue_that_nobody_consumes_does_not_grow(self):
+        """Workers lack the transport, or are not there: for days."""
+        with Stage(recipients=1000) as stage:
+            stage.campaign("other", {"audience": {"chunk": 50}})
+            self.run_at(stage)
+            self.run_at(stage, campaign="other")
+            for hours in (1, 7, 7, 30):
+                stage.execute("UPDATE chunk SET next_due=UTC_TIMESTAMP(6) - INTERVAL %s HOUR", hours)
+                self.due(stage)
+                self.assertEqual(stage.ready(LANE), 30, f"overdue for {hours} hours")
+            # What is lost comes again, and no more than that, whichever run it is of.
+            lost = [stage.take(LANE) for _ in range(2)]
+            wait_until(lambda: stage.ready(LANE) == 28, 60, "two to be gone")
+            self.due(stage)
+            self.assertEqual(stage.ready(LANE), 30)
+            self.assertEqual(len(lost), 2)
+
+    def test_what_is_lost_among_others_that_wait_is_found_after_hours(self):
+        with Stage(recipients=1000) as stage:
+            self.run_at(stage)
+            properties, _ = stage.take(LANE)
+            self.assertEqual(properties.message_id, "1/0/1")
+            stage.execute("UPDATE chunk SET next_due=UTC_TIMESTAMP(6) - INTERVAL 5 HOUR")
+            self.assertEqual(self.due(stage), "")
+            stage.execute("UPDATE chunk SET next_due=UTC_TIMESTAMP(6) - INTERVAL 7 HOUR")
+            self.assertIn("published=1 overdue=1", self.due(stage))
+            self.assert_whole(stage, 1000, messages(stage))
+
     def test_what_the_broker_does_not_take_stays_overdue(self):
         with Stage(recipients=200) as stage:
             self.run_at(stage)

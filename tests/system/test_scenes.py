@@ -5,7 +5,7 @@ import unittest
 
 from harness import Stage, wait_until
 
-LANE, DEAD = "mailflock.bulk", "mailflock.dead"
+LANE, DEAD = "mailflock.bulk.relay", "mailflock.dead"
 
 
 def leave(stage, run, started):

@@ -4,7 +4,7 @@ import unittest
 
 from harness import Stage, binary, wait_until
 
-LANE = "mailflock.bulk"
+LANE = "mailflock.bulk.relay"
 
 
 class SkipTest(unittest.TestCase):

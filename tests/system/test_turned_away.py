@@ -7,7 +7,7 @@ import unittest
 
 import side_by_side
 from harness import Stage, wait_until
-from messages import DEAD, LANE, message_id, put, take_chunks
+from messages import DEAD, LANE, message_id, old_lane, put, take_chunks
 
 
 class ContradictionTest(unittest.TestCase):
@@ -21,7 +21,7 @@ class ContradictionTest(unittest.TestCase):
             run = stage.produce()
             worker = stage.start_consumer()
             wait_until(lambda: stage.value("SELECT SUM(attempt) FROM chunk") == 6, 60, "three retries")
-            retries = sorted(take_chunks(stage, LANE + ".wait.3600"), key=lambda m: m["chunk"])
+            retries = sorted(take_chunks(stage, "mailflock.wait.3600"), key=lambda m: m["chunk"])
             people = [retry["recipients"] for retry in retries]
             self.assertEqual([len(p) > 1 for p in people], [True] * 3)
             newcomer = {**people[1][-1], "p": 30, "id": "4711"}
@@ -84,35 +84,86 @@ class ReadingTest(unittest.TestCase):
 
 
 class TransportTest(unittest.TestCase):
+    def special(self, stage):
+        """A run whose transport the settings have no more."""
+        url = stage.settings["transports"]["relay"]["url"]
+        stage.write_config(transports={"special": {"type": "smtp", "url": url, "tls": "off"}})
+        stage.campaign("special", {"delivery": {"transport": "special"}})
+        run = stage.produce("special")
+        transport = stage.settings["transports"].pop("special")
+        stage.write_config()
+        return run, transport
+
+    def untouched(self, stage, run):
+        self.assertEqual(stage.one("SELECT claims, attempt, token, seq, started FROM chunk WHERE "
+                                   "run_id=%s", run), (0, 1, None, 0, 0))
+        self.assertEqual(stage.ready(DEAD), 0)
+
+    def end(self, stage, smtp, transport, special, usual):
+        stage.write_config(transports={"special": transport})
+        worker = stage.start_consumer()
+        self.assertEqual(stage.wait_quiet(special)["sent"], 60)
+        for run in (special, usual):
+            stage.assert_balanced(run)
+        self.assertEqual((smtp.accepted(), smtp.stats()["duplicates"]), (120, 0))
+        self.assertEqual(worker.stop(), 0)
+
     def test_a_chunk_whose_transport_a_worker_lacks_waits_for_another(self):
-        """It costs the chunk no claim and no attempt, and the worker goes on with others."""
+        """It stays in its queue; the worker goes on with others."""
         with Stage(recipients=60) as stage:
             smtp = stage.start_fakesmtp()
-            url = stage.settings["transports"]["relay"]["url"]
-            stage.write_config(transports={"special": {"type": "smtp", "url": url, "tls": "off"}})
-            stage.campaign("special", {"delivery": {"transport": "special"}})
-            special = stage.produce("special")
+            special, transport = self.special(stage)
             usual = stage.produce()
-            transport = stage.settings["transports"].pop("special")
-            stage.write_config()
+            worker = stage.start_consumer()
+            self.assertEqual(stage.wait_quiet(usual)["sent"], 60)
+            self.assertEqual(stage.ready("mailflock.bulk.special"), 1)
+            self.untouched(stage, special)
+            self.assertEqual(worker.stop(), 0)
+            self.end(stage, smtp, transport, special, usual)
+
+    def test_a_message_of_an_earlier_version_goes_on_to_the_queue_of_its_transport(self):
+        """It comes from the queue that the lane had, and the worker lacks its transport."""
+        with Stage(recipients=60) as stage:
+            smtp = stage.start_fakesmtp()
+            special, transport = self.special(stage)
+            (chunk,) = take_chunks(stage, "mailflock.bulk.special")
+            old_lane(stage)
+            put(stage, chunk, "bulk")
+            usual = stage.produce()
             worker = stage.start_consumer()
             self.assertEqual(stage.wait_quiet(usual)["sent"], 60)
             worker.wait_for_log(f"no transport 'special'.* run={special}")
-            wait = LANE + ".wait.15"
-            wait_until(lambda: stage.ready(wait) == 1, 60, "it to be in the delay queue")
-            self.assertEqual(stage.one("SELECT claims, attempt, token, seq, started FROM chunk WHERE "
-                                       "run_id=%s", special), (0, 1, None, 0, 0))
-            self.assertEqual(stage.ready(DEAD), 0)
+            wait_until(lambda: stage.ready("mailflock.wait.15") == 1, 60, "it to be in the delay queue")
+            self.untouched(stage, special)
+            self.assertTrue(stage.value("SELECT next_due > UTC_TIMESTAMP() + INTERVAL 10 MINUTE FROM "
+                                        "chunk WHERE run_id=%s", special), "P6: it is not overdue")
+            wait_until(lambda: stage.ready("mailflock.bulk.special") == 1, 60, "it to be in its queue")
+            self.assertEqual(stage.ready("mailflock.bulk"), 0)
             self.assertEqual(worker.stop(), 0)
-            stage.write_config(transports={"special": transport})
-            worker = stage.start_consumer()
-            for chunk in take_chunks(stage, wait):  # as when its 15 s are over
-                put(stage, chunk)
-            self.assertEqual(stage.wait_quiet(special)["sent"], 60)
-            for run in (special, usual):
-                stage.assert_balanced(run)
-            self.assertEqual((smtp.accepted(), smtp.stats()["duplicates"]), (120, 0))
-            self.assertEqual(worker.stop(), 0)
+            self.end(stage, smtp, transport, special, usual)
+
+
+class EarlierVersionTest(unittest.TestCase):
+    """Queues by lane alone: nobody publishes there any more, and workers empty them."""
+
+    def test_old_queues_are_drained(self):
+        with Stage(recipients=300) as stage:
+            smtp = stage.start_fakesmtp(rcpt_defer=0.1, seed=3)
+            run = stage.produce()
+            chunks = take_chunks(stage)
+            old_lane(stage, delay_s=3)
+            for chunk in chunks[:2]:
+                put(stage, chunk, "bulk")
+            for chunk in chunks[2:]:  # it comes back by its lane while the workers are at work
+                put(stage, chunk, "bulk.wait.3")
+            workers = stage.start_consumers(2)
+            self.assertEqual(stage.wait_quiet(run)["sent"], 300)
+            self.assertGreater(stage.value("SELECT MAX(attempt) FROM chunk"), 1, "there were retries")
+            found = stage.compare(run, smtp)
+            self.assertEqual((found["lost"], found["twice"]), ([], []))
+            self.assertEqual((stage.ready("mailflock.bulk"), stage.ready("mailflock.bulk.wait.3")), (0, 0))
+            self.assertEqual([w.stop() for w in workers], [0, 0])
+            stage.expect_log_clean()
 
 
 class ConfirmTest(unittest.TestCase):
@@ -122,7 +173,7 @@ class ConfirmTest(unittest.TestCase):
 
     def fill(self, stage, queue, exchange="mailflock"):
         """From now on the queue refuses what is published to it."""
-        key = "bulk" if queue == DEAD else queue.removeprefix("mailflock.")
+        key = "bulk.relay"
         stage.publish("filler", key, exchange)
         wait_until(lambda: stage.ready(queue) == 1, 60, "the filler")
         stage.management.call("PUT", f"/policies/{stage.management.path}/full",
@@ -155,8 +206,8 @@ class ConfirmTest(unittest.TestCase):
                    campaign={"delivery": {"retry": {"delays": ["1h"], "max_age": "1d"}}}) as stage:
             smtp = stage.start_fakesmtp(rcpt_defer=0.4, seed=2)
             run = stage.produce()
-            delay = LANE + ".wait.3600"
-            self.fill(stage, delay)
+            delay = "mailflock.wait.3600"
+            self.fill(stage, delay, delay)
             first = stage.start_consumer()
             self.refused(stage, first)
             self.assertGreater(stage.counts(run)["deferred"], 0)
@@ -175,8 +226,8 @@ class ConfirmTest(unittest.TestCase):
         with Stage(recipients=40, settings={"worker": {"lease": "10m"}}) as stage:
             smtp = stage.start_fakesmtp()
             run = stage.produce()
-            delay = LANE + ".wait.600"
-            self.fill(stage, delay)
+            delay = "mailflock.wait.600"
+            self.fill(stage, delay, delay)
             stage.execute("UPDATE chunk SET state='queued', token=4711, "
                           "lease_until=UTC_TIMESTAMP(6) + INTERVAL 1 HOUR")  # somebody holds it
             first = stage.start_consumer()
@@ -201,19 +252,31 @@ class ConfirmTest(unittest.TestCase):
             self.assertEqual(second.stop(), 0)
 
     def test_a_delay_queue_that_is_missing_is_declared(self):
-        with Stage(recipients=40, campaign={"delivery": {"retry": {"delays": ["1h"], "max_age": "1d"}}}
-                   ) as stage:
-            smtp = stage.start_fakesmtp(rcpt_defer=0.4, seed=2)
-            run = stage.produce()
-            delay = LANE + ".wait.3600"
-            stage.delete_queue(delay)
-            worker = stage.start_consumer()
-            worker.wait_for_log(self.REFUSED)
-            wait_until(lambda: stage.ready(delay), 60, "the retry in a new delay queue")
-            wait_until(lambda: stage.value("SELECT attempt FROM chunk") == 2, 60, "the attempt to end")
-            for retry in take_chunks(stage, delay):
-                put(stage, retry)
-            self.exact(stage, run, smtp, sent=40)
+        """Before the worker has seen it, and after: its queue alone, and with the exchange."""
+        delays = {"delivery": {"retry": {"delays": ["1h"], "max_age": "1d"}}}
+        with Stage(recipients=40, campaign=delays) as stage:
+            smtp = stage.start_fakesmtp(rcpt_defer=0.4, defer_times=0, seed=2)
+            delay = "mailflock.wait.3600"
+            for name in ("one", "two", "three"):
+                stage.campaign(name, delays)
+            runs = [stage.produce(name) for name in ("one", "two", "three")]
+            chunks = take_chunks(stage)
+            worker = None
+            for run, chunk in zip(runs, chunks, strict=True):
+                channel = stage.channel()
+                channel.queue_delete(delay)
+                if run == runs[2]:
+                    channel.exchange_delete(delay)
+                channel.close()
+                worker = worker or stage.start_consumer()
+                put(stage, chunk)
+                wait_until(lambda: stage.value("SELECT attempt FROM chunk WHERE run_id=%s", run) == 2,
+                           60, "the attempt to end")
+                wait_until(lambda: stage.ready(delay) == 1, 60, "the retry in a new delay queue")
+                self.assertEqual(self.REFUSED in worker.text(), run != runs[0])
+            self.assertIn('msg="connection lost"', worker.text())
+            found = [stage.compare(run, smtp) for run in runs]
+            self.assertEqual([(f["lost"], f["twice"]) for f in found], [([], [])] * 3)
             self.assertEqual(worker.stop(), 0)
 
 

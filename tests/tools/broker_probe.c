@@ -1,9 +1,9 @@
 /* Drives common/broker from a test: one command per line on stdin, one answer line on stdout.
  *   open HOST PORT VHOST USER PASSWORD [heartbeat=S window=N max_body=N rpc_ms=N connect_ms=N
- * name=S tls=CAFILE|-] declare LANE LIMIT [DELAY...]    consume LANE PREFETCH    stop    counts
- * QUEUE publish EXCHANGE KEY ID SIZE [HEADER=VALUE]    flood COUNT SIZE KEY next MS    header NAME
- * ack TAG    reject TAG    state    close Answers begin with "ok", "event" or "err"; values are
- * k=v, the last one may hold blanks. */
+ * name=S tls=CAFILE|-] declare KEY LIMIT [DELAY...]    consume KEY PREFETCH [CONSUMER]
+ * stop [CONSUMER]    counts QUEUE publish EXCHANGE KEY ID SIZE [HEADER=VALUE]
+ * flood COUNT SIZE KEY next MS    header NAME    ack TAG    reject TAG    state    close
+ * Answers begin with "ok", "event" or "err"; values are k=v, the last one may hold blanks. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -71,7 +71,9 @@ static void do_declare(void)
 {
     int delays[WORDS_MAX];
     for (int i = 3; i < n_words; i++) delays[i - 3] = number(i);
-    answer(broker_declare_lane(broker, word(1), delays, n_words > 3 ? n_words - 3 : 0, number(2)));
+    struct err e = broker_declare_queue(broker, word(1), number(2));
+    if (!e.code && n_words > 3) e = broker_declare_delays(broker, delays, n_words - 3);
+    answer(e);
 }
 
 /* A body whose bytes tell their place, so that a wrongly assembled one is seen. */
@@ -123,10 +125,11 @@ static void do_next(void)
     printf("event kind=%s code=%d permanent=%d", kinds[v.kind], (int)e.code,
            broker_err_is_permanent(&e));
     if (v.publish_tag) printf(" tag=%llu", (unsigned long long)v.publish_tag);
+    if (v.kind == BROKER_CANCELLED) printf(" consumer=%d", v.consumer);
     if (v.kind == BROKER_DELIVERY)
-        printf(" tag=%llu redelivered=%d count=%ld id=%s key=%s len=%zu body=%s",
-               (unsigned long long)v.delivery_tag, v.redelivered, v.delivery_count, v.message_id,
-               v.routing_key, v.body_len,
+        printf(" consumer=%d tag=%llu redelivered=%d count=%ld id=%s key=%s len=%zu body=%s",
+               v.consumer, (unsigned long long)v.delivery_tag, v.redelivered, v.delivery_count,
+               v.message_id, v.routing_key, v.body_len,
                !v.body                             ? "none"
                : body_is_right(v.body, v.body_len) ? "right"
                                                    : "wrong");
@@ -232,9 +235,9 @@ static void run_command(void)
     } else if (strcmp(name, "declare") == 0) {
         do_declare();
     } else if (strcmp(name, "consume") == 0) {
-        answer(broker_consume(broker, word(1), number(2)));
+        answer(broker_consume(broker, number(3), word(1), number(2)));
     } else if (strcmp(name, "stop") == 0) {
-        answer(broker_consume_stop(broker));
+        answer(broker_consume_stop(broker, number(1)));
     } else if (strcmp(name, "counts") == 0) {
         do_counts();
     } else if (strcmp(name, "publish") == 0) {

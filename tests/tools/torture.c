@@ -282,7 +282,7 @@ static struct err consume(struct broker *b)
 {
     struct broker_event event;
     char header[32], body[32] = "";
-    TRY(broker_consume(b, "passed", 1));
+    TRY(broker_consume(b, 0, "passed", 1));
     TRY(await(b, BROKER_DELIVERY, &event));
     if (event.body_len >= sizeof body) return not_so("the body's size");
     memcpy(body, event.body, event.body_len);
@@ -290,7 +290,7 @@ static struct err consume(struct broker *b)
     if (!broker_header_get(b, "x-torture", header, sizeof header) || strcmp(header, body) != 0)
         return not_so("the header");
     TRY(broker_ack(b, event.delivery_tag));
-    return broker_consume_stop(b);
+    return broker_consume_stop(b, 0);
 }
 
 static struct err messages(struct broker *b, long number)
@@ -299,8 +299,9 @@ static struct err messages(struct broker *b, long number)
     uint32_t ready, consumers;
     char id[32];
     snprintf(id, sizeof id, "%ld", number);
-    TRY(broker_declare_lane(b, "kept", &delay_s, 1, LIMIT));
-    TRY(broker_declare_lane(b, "passed", NULL, 0, LIMIT));
+    TRY(broker_declare_queue(b, "kept", LIMIT));
+    TRY(broker_declare_queue(b, "passed", LIMIT));
+    TRY(broker_declare_delays(b, &delay_s, 1));
     TRY(publish(b, "kept", id));
     printf("confirmed %ld\n", number);
     TRY(broker_queue_counts(b, "mailflock.kept", &ready, &consumers));

@@ -248,6 +248,7 @@ static inline uint64_t w_run(struct world *w, const char *sql)
     if (w_says(sql, "UPDATE chunk SET seq=")) return w_fenced(w, sql);
     if (w_says(sql, "UPDATE delivery SET status='sent'")) return w_late_answers(w, sql);
     if (w_says(sql, "UPDATE chunk SET recipients=")) return w_raise(w, sql);
+    if (w_says(sql, "UPDATE chunk SET next_due=")) return 1;
     if (w_says(sql, "UPDATE delivery SET maybe=1")) return w_doubt(w, sql);
     if (w_says(sql, "UPDATE chunk SET unknown=unknown-")) {
         struct w_chunk *c = w_chunk_of(w, sql);

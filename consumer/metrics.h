@@ -4,8 +4,10 @@
 #define MAILFLOCK_METRICS_H
 
 #include <stdatomic.h>
+#include <stdbool.h>
 
 #include "common/err.h"
+#include "common/settings.h"
 #include "consumer/histogram.h"
 #include "consumer/outcome.h"
 
@@ -17,12 +19,25 @@ struct metrics {
     atomic_long connections_open, chunks_in_hand, window;
     struct histogram queue_wait, connect, dialogue, commit;
     atomic_bool broker_connected, database_connected, stopping;
+    struct metrics_transport *transports; /* as the settings have them */
+    size_t n_transports;
+};
+
+struct metrics_transport {
+    const char *name;
+    atomic_bool down;
 };
 extern struct metrics METRICS;
 
 #define METRICS_ADD(field, n)      atomic_fetch_add_explicit(&METRICS.field, (n), memory_order_relaxed)
 #define METRICS_OBSERVE(field, us) histogram_observe(&METRICS.field, (us))
 #define METRICS_SET(field, n)      atomic_store_explicit(&METRICS.field, (n), memory_order_relaxed)
+
+/* metrics_transports: before anything is counted; borrows the settings until
+ * metrics_transports_free. metrics_transport_up: of the transport at that place in the settings. */
+void metrics_transports(const struct settings *settings);
+void metrics_transport_up(size_t i, bool up);
+void metrics_transports_free(void);
 
 struct metrics_server;
 

@@ -22,8 +22,11 @@ enum note_kind {
                    * the way until value (CLOCK_BOOTTIME, us), then NOTE_RETURNED; again: until the
                    * earlier of the two */
     /* sender -> ledger */
-    NOTE_OUTCOME,  /* index has its outcome */
-    NOTE_RETURNED, /* the sender has forgotten this job */
+    NOTE_OUTCOME,   /* index has its outcome */
+    NOTE_RETURNED,  /* the sender has forgotten this job */
+    NOTE_TRANSPORT, /* the transport index of the settings is in state value (enum health_state);
+                     * what is given back for it is delayed by arg seconds. No job. Passed on to the
+                     * broker, where it went down or came back */
     /* ledger -> broker */
     NOTE_ACK,   /* ack and free */
     NOTE_COPY,  /* a confirmed copy into the delay queue of value seconds, then ack and free */

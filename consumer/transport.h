@@ -10,6 +10,7 @@
 
 #include "common/buf.h"
 #include "common/settings.h"
+#include "consumer/health.h"
 #include "consumer/outcome.h"
 
 struct sender;
@@ -32,6 +33,7 @@ struct transport {
     const struct transport_ops *ops;
     const struct settings_transport *settings;
     struct sender *sender;
+    struct health health;
     bool wake_due; /* set by either side: the wake slot is called when this round's events are over
                     */
 };
@@ -83,6 +85,11 @@ bool sender_gave_up(const struct mail *mail);
  * connection was lost with it (PROTOCOL S3). Either ends the transport's hold of the mail. */
 void sender_done(const struct mail *mail, const struct outcome *outcome);
 void sender_put_back(const struct mail *mail, bool lost);
+
+/* sender_transport_failed: a connection could not be opened, was refused, or broke before a mail
+ * was answered on it; why is data. Failures at the same moment count as one. That the transport
+ * works again, the sender sees by itself, from sender_done. */
+void sender_transport_failed(struct transport *t, const char *what, const char *why, size_t len);
 
 /* sender_watch: adds, changes or (events 0) removes fd in the epoll. */
 void sender_watch(struct sender *s, int fd, uint32_t events, struct watch *watch);

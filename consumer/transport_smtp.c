@@ -86,6 +86,7 @@ static void back_off(struct smtp_transport *t, const char *what, const char *det
     if (clock_boot_us() < t->wait_until_us) return;
     int wait_ms = clock_backoff_ms(t->failures++, BACKOFF_BASE_MS, BACKOFF_MAX_MS);
     t->wait_until_us = clock_boot_us() + (int64_t)wait_ms * 1000;
+    sender_transport_failed(&t->base, what, detail, len);
     log_warn("smtp", "msg=\"%s\" transport=%s retry_after_ms=%d detail=\"%s\"", what,
              t->base.settings->name, wait_ms, log_text(text, sizeof text, detail, len));
 }

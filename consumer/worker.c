@@ -116,6 +116,7 @@ struct err worker_run(const struct settings *settings)
     struct worker w = {.settings = settings};
     struct metrics_server *server;
     raise_file_limit(settings);
+    metrics_transports(settings);
     configure(&w);
     struct err e = connect_both(&w);
     int signal_fd = stop_signal_watch(); /* until here there is nothing to end in order */
@@ -127,6 +128,7 @@ struct err worker_run(const struct settings *settings)
         run_threads(&w, signal_fd);
         metrics_stop(server);
     }
+    metrics_transports_free();
     close(signal_fd);
     return e;
 }

@@ -119,7 +119,7 @@ static inline void broker_step(struct worker *w)
     while (queue_pop(w->to_broker, &note, 1)) {
         struct job *job = note.job;
         bool chosen[W_POSITIONS] = {false};
-        if (note.kind == NOTE_STOP) continue;
+        if (note.kind == NOTE_STOP || note.kind == NOTE_TRANSPORT) continue;
         bool retry = note.kind == NOTE_RETRY;
         for (uint32_t i = 0; i < job->message.n; i++)
             chosen[job->message.recipients[i].position] =
@@ -280,6 +280,7 @@ static inline void start_worker(struct worker *w)
         .lease_us = settings.worker.lease_ms * 1000,
         .cap_jobs = 1,
         .jobs = mem_alloc(sizeof *w->l.jobs),
+        .transports = mem_alloc(sizeof *w->l.transports),
     };
     buf_init(&w->l.sql, 1 << 20);
     while (db_open(&w->l.db, &w->l.config.db).code) continue;
@@ -307,6 +308,7 @@ static inline void kill_worker(struct worker *w)
     run_cache_fini(&w->l.runs);
     buf_fini(&w->l.sql);
     free(w->l.jobs);
+    free(w->l.transports);
     queue_free(w->inbox);
     queue_free(w->to_sender);
     queue_free(w->to_broker);

@@ -128,8 +128,8 @@ static struct err declare(struct console *c, const int *delays_s, int count)
     const char *exchange = c->settings.contacts.exchange;
     struct broker_config config = start_broker_config(&c->settings, "mailflock init");
     TRY(start_broker(&c->settings, &config, &broker));
-    struct err e = declare_queues(&c->settings, broker);
-    if (!e.code) e = start_delays(&c->settings, broker, delays_s, count);
+    struct err e = start_delays(&c->settings, broker, delays_s, count);
+    if (!e.code) e = declare_queues(&c->settings, broker);
     if (!e.code && *exchange) e = start_contacts(&c->settings, broker);
     broker_close(broker);
     return e;

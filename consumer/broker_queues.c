@@ -10,8 +10,8 @@
 #include "common/start.h"
 
 enum {
-    NOT_FOUND = 404, /* AMQP 0-9-1: there is no such queue */
-    LOOK_EVERY_US = 60 * 1000000,
+    NOT_FOUND = 404,               /* AMQP 0-9-1: there is no such queue */
+    LOOK_EVERY_US = 600 * 1000000, /* RabbitMQ logs each look that finds nothing as an error */
 };
 
 void broker_queues_init(struct broker_queues *q, const struct settings *settings)

@@ -17,6 +17,7 @@
 #include "common/login.h"
 #include "common/start.h"
 #include "consumer/broker_queues.h"
+#include "consumer/health.h"
 #include "consumer/job.h"
 #include "consumer/metrics.h"
 #include "consumer/pulse.h"
@@ -385,6 +386,9 @@ static void on_note(struct intake *in, const struct note *note)
         break;
     case NOTE_RETRY:
         if (can_retry(in, job)) pass_on(in, note);
+        break;
+    case NOTE_TRANSPORT:
+        in->queues.items[note->index].down = note->value == HEALTH_DOWN;
         break;
     case NOTE_STOP:
         in->ledger_is_through = true;

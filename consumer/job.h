@@ -36,7 +36,7 @@ struct job {
     /* broker thread */
     void *body; /* the message as it came, for copies */
     size_t body_len;
-    int consumer;    /* which of the worker's queues it came from */
+    int consumer;    /* which of the worker's queues it came from; never changes */
     const char *key; /* of that queue; borrowed */
     uint64_t delivery_tag;
     unsigned epoch;       /* of the connection the tag belongs to */

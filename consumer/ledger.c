@@ -271,6 +271,43 @@ static void forget_set_aside(struct ledger *l, const struct job *job, uint32_t i
              job->message.run, job->run->content.transport);
 }
 
+/* All of its chunks that are being sent but the first, which is the probe. Those not claimed yet go
+ * back when their turn to be claimed comes. */
+static int give_back_spares(struct ledger *l, const struct ledger_transport *transport)
+{
+    int n = 0;
+    const struct job *probe = NULL;
+    for (int i = 0; i < l->n_jobs; i++) {
+        struct job *job = l->jobs[i];
+        if (job->state != JOB_SENDING || ledger_transport_of(l, job) != transport) continue;
+        if (!probe && ledger_may_be_probe(l, job)) {
+            probe = job;
+            continue;
+        }
+        release(l, job, transport->delay_s, last_reply_us(l, job));
+        n++;
+    }
+    return n;
+}
+
+static void on_transport(struct ledger *l, const struct note *note)
+{
+    struct ledger_transport *transport = &l->transports[note->index];
+    const struct settings_transport *settings = l->config.settings->transports.items;
+    bool was_down = transport->state == HEALTH_DOWN;
+    transport->state = (enum health_state)note->value;
+    transport->delay_s = (int)note->arg;
+    bool down = transport->state == HEALTH_DOWN;
+    if (down == was_down) return;
+    queue_push(l->config.to_broker, *note);
+    int n = down ? give_back_spares(l, transport) : 0;
+    if (n)
+        log_info("ledger",
+                 "msg=\"chunks given back, their transport is down\" transport=%s chunks=%d "
+                 "delay_s=%d",
+                 settings[note->index].name, n, transport->delay_s);
+}
+
 static void stop(struct ledger *l)
 {
     if (l->stop_until_us) return;
@@ -314,6 +351,9 @@ static void on_note(struct ledger *l, const struct note *note)
         job->retry_pending = false;
         if (job->state == JOB_DEFERRING) job_set_state(job, JOB_CLOSING);
         end_if_free(l, job);
+        break;
+    case NOTE_TRANSPORT:
+        on_transport(l, note);
         break;
     case NOTE_STOP:
         stop(l);
@@ -425,6 +465,7 @@ struct ledger *ledger_start(const struct ledger_config *config, struct db *db)
     l->lease_us = config->settings->worker.lease_ms * 1000;
     l->cap_jobs = 16;
     l->jobs = mem_alloc((size_t)l->cap_jobs * sizeof *l->jobs);
+    l->transports = mem_alloc(config->settings->transports.count * sizeof *l->transports);
     buf_init(&l->sql, SQL_MAX);
     pthread_create(&l->thread, NULL, ledger_main, l);
     return l;
@@ -439,5 +480,6 @@ void ledger_join(struct ledger *l)
     set_aside_fini(&l->set_aside);
     buf_fini(&l->sql);
     free(l->jobs);
+    free(l->transports);
     free(l);
 }

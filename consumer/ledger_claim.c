@@ -205,6 +205,10 @@ struct err ledger_claim(struct ledger *l, struct job *job)
     TRY(load_run(l, job, &over));
     if (!over) TRY(check_transport(l, job, &over));
     if (over) return err_none();
+    if (ledger_is_spare(l, job)) {
+        ledger_over(l, job, NOTE_COPY, ledger_transport_of(l, job)->delay_s);
+        return err_none();
+    }
     if (!ledger_wants_claim(l, job)) return err_none();
     FAULT_POINT("before_claim");
     TRY(try_claim(l, job, &claimed));

@@ -15,12 +15,51 @@ static uint32_t unanswered(const struct job *job)
     return job->n_expected - job->n_arrived;
 }
 
+struct ledger_transport *ledger_transport_of(const struct ledger *l, const struct job *job)
+{
+    const struct settings_transport *all = l->config.settings->transports.items;
+    return &l->transports[transport_of(l, job) - all];
+}
+
 /* Claimed before without progress, and none yet: it may be about to end this worker too, and would
- * take others with it. Should it live, and hang, it is not waited for longer than a lease. */
+ * take others with it. Should it live, and hang, it is not waited for longer than a lease; and not
+ * while its transport fails: that is why nothing comes of it. */
 static bool is_suspect(const struct ledger *l, const struct job *job)
 {
     return job->claims > 1 && job->n_committed == 0 &&
+           ledger_transport_of(l, job)->state == HEALTH_UP &&
            clock_boot_us() - job->claimed_us < l->lease_us;
+}
+
+bool ledger_may_be_probe(const struct ledger *l, const struct job *job)
+{
+    const struct settings_transport *all = l->config.settings->transports.items;
+    return job->consumer == (int)(transport_of(l, job) - all);
+}
+
+/* Of two chunks that nobody has claimed the first is the probe; one that is claimed comes before
+ * both. */
+static bool is_rather_the_probe(const struct ledger *l, const struct job *job, bool before)
+{
+    if (job->state == JOB_RECEIVED && (!before || !job->run)) return false;
+    return ledger_may_be_probe(l, job);
+}
+
+bool ledger_is_spare(const struct ledger *l, const struct job *job)
+{
+    bool before = true;
+    if (job->state != JOB_RECEIVED || !job->run || !transport_of(l, job)) return false;
+    if (ledger_transport_of(l, job)->state != HEALTH_DOWN) return false;
+    if (!ledger_may_be_probe(l, job)) return true;
+    for (int i = 0; i < l->n_jobs; i++) {
+        const struct job *other = l->jobs[i];
+        if (other == job)
+            before = false;
+        else if (other->run && transport_of(l, other) == transport_of(l, job) &&
+                 is_rather_the_probe(l, other, before))
+            return true;
+    }
+    return false;
 }
 
 static bool is_hungry(const struct ledger *l, const struct job *next)
@@ -52,7 +91,8 @@ uint32_t ledger_room_left(const struct ledger *l, const struct settings_transpor
 bool ledger_wants_claim(const struct ledger *l, const struct job *job)
 {
     if (job->state != JOB_RECEIVED) return false;
-    return !job->run || l->stop_until_us || ledger_held_too_long(job) || is_hungry(l, job);
+    return !job->run || !transport_of(l, job) || l->stop_until_us || ledger_held_too_long(job) ||
+           ledger_is_spare(l, job) || is_hungry(l, job);
 }
 
 bool ledger_held_too_long(const struct job *job)

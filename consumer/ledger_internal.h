@@ -6,6 +6,7 @@
 
 #include "common/buf.h"
 #include "common/login.h"
+#include "consumer/health.h"
 #include "consumer/job.h"
 #include "consumer/ledger.h"
 #include "consumer/run.h"
@@ -31,6 +32,12 @@ enum {
     LEDGER_REPLY_MARGIN_S = 30,
 };
 
+/* A transport of the settings, as the sender last told. */
+struct ledger_transport {
+    enum health_state state;
+    int delay_s; /* of what is given back because it is down */
+};
+
 struct ledger {
     struct ledger_config config;
     pthread_t thread;
@@ -38,7 +45,8 @@ struct ledger {
     struct run_cache runs;
     struct job **jobs;
     int n_jobs, cap_jobs;
-    uint64_t turns; /* given to jobs so far */
+    struct ledger_transport *transports; /* in the order of the settings */
+    uint64_t turns;                      /* given to jobs so far */
     struct buf sql;
     struct window window;
     struct set_aside set_aside; /* senders that relays have refused */
@@ -81,6 +89,17 @@ bool ledger_wants_claim(const struct ledger *l, const struct job *job);
 /* ledger_room_left: how many more positions of all chunks of a transport may be ambiguous after a
  * crash: what PROTOCOL C4 promises. */
 uint32_t ledger_room_left(const struct ledger *l, const struct settings_transport *transport);
+/* ledger_is_spare: its transport is down, and another chunk in hand is the probe that shows when it
+ * is back: this one is given back. */
+bool ledger_is_spare(const struct ledger *l, const struct job *job);
+
+/* ledger_may_be_probe: it came from its transport's own queue, where the broker thread sees to it
+ * that there is one; not from that of an earlier version. */
+bool ledger_may_be_probe(const struct ledger *l, const struct job *job);
+
+/* ledger_transport_of: the state of the transport that the job's run is sent by. Its run is known,
+ * and this worker has its transport. */
+struct ledger_transport *ledger_transport_of(const struct ledger *l, const struct job *job);
 
 /* ledger_held_too_long: RabbitMQ's consumer_timeout would end the channel before long. */
 bool ledger_held_too_long(const struct job *job);

@@ -110,10 +110,22 @@ static unsigned write_health(struct buf *b)
     return !write_stuck(b) && well ? MHD_HTTP_OK : MHD_HTTP_SERVICE_UNAVAILABLE;
 }
 
+static void write_transports(struct buf *b)
+{
+    if (!METRICS.n_transports) return;
+    buf_append_text(b, "# HELP mailflock_transport_up 0 while the transport takes no mails.\n"
+                       "# TYPE mailflock_transport_up gauge\n");
+    for (size_t i = 0; i < METRICS.n_transports; i++)
+        buf_append_format(
+            b, "mailflock_transport_up{transport=\"%s\"} %d\n", METRICS.transports[i].name,
+            atomic_load_explicit(&METRICS.transports[i].down, memory_order_relaxed) ? 0 : 1);
+}
+
 static unsigned write_answer(const char *url, struct buf *b)
 {
     if (strcmp(url, "/metrics") == 0) {
         write_page(b);
+        write_transports(b);
         return MHD_HTTP_OK;
     }
     if (strcmp(url, "/healthz") == 0) return write_health(b);
@@ -140,6 +152,28 @@ static enum MHD_Result on_request(void *user, struct MHD_Connection *connection,
     MHD_destroy_response(response);
     buf_fini(&page);
     return queued;
+}
+
+void metrics_transports(const struct settings *settings)
+{
+    const struct settings_transport *transports = settings->transports.items;
+    METRICS.n_transports = settings->transports.count;
+    METRICS.transports = mem_alloc(METRICS.n_transports * sizeof *METRICS.transports);
+    for (size_t i = 0; i < METRICS.n_transports; i++)
+        METRICS.transports[i].name = transports[i].name;
+}
+
+void metrics_transport_up(size_t i, bool up)
+{
+    if (i < METRICS.n_transports)
+        atomic_store_explicit(&METRICS.transports[i].down, !up, memory_order_relaxed);
+}
+
+void metrics_transports_free(void)
+{
+    METRICS.n_transports = 0;
+    free(METRICS.transports);
+    METRICS.transports = NULL;
 }
 
 struct err metrics_serve(const char *listen, struct metrics_server **out)

@@ -6,8 +6,10 @@
 #define MAILFLOCK_METRICS_H
 
 #include <stdatomic.h>
+#include <stdbool.h>
 
 #include "common/err.h"
+#include "common/settings.h"
 #include "consumer/histogram.h"
 #include "consumer/outcome.h"
 #include "consumer/pulse.h"
@@ -24,6 +26,13 @@ struct metrics {
     /* Of pulse.h. CLOCK_BOOTTIME when each thread said last that it goes on, 0 = it does not run;
      * and how long it may be silent. */
     atomic_llong beat_us[PULSE_THREADS], stuck_us[PULSE_THREADS];
+    struct metrics_transport *transports; /* as the settings have them */
+    size_t n_transports;
+};
+
+struct metrics_transport {
+    const char *name;
+    atomic_bool down;
 };
 extern struct metrics METRICS;
 
@@ -31,6 +40,12 @@ extern struct metrics METRICS;
 #define METRICS_OBSERVE(field, us) histogram_observe(&METRICS.field, (us))
 #define METRICS_SET(field, n)      atomic_store_explicit(&METRICS.field, (n), memory_order_relaxed)
 #define METRICS_GET(field)         atomic_load_explicit(&METRICS.field, memory_order_relaxed)
+
+/* metrics_transports: before anything is counted; borrows the settings until
+ * metrics_transports_free. metrics_transport_up: of the transport at that place in the settings. */
+void metrics_transports(const struct settings *settings);
+void metrics_transport_up(size_t i, bool up);
+void metrics_transports_free(void);
 
 struct metrics_server;
 

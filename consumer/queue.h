@@ -26,6 +26,9 @@ enum note_kind {
     NOTE_RETURNED,       /* the sender has forgotten this job */
     NOTE_SENDER_REFUSED, /* the server refuses the job's envelope sender (job->refusal): no more
                           * mails of jobs with this transport and sender are taken; release them */
+    NOTE_TRANSPORT, /* the transport index of the settings is in state value (enum health_state);
+                     * what is given back for it is delayed by arg seconds. No job. Passed on to the
+                     * broker, where it went down or came back */
     /* ledger -> broker */
     NOTE_ACK,   /* ack and free */
     NOTE_COPY,  /* a confirmed copy into the delay queue of value seconds, then ack and free */

@@ -180,9 +180,45 @@ bool sender_gave_up(const struct mail *mail)
     return mail->task->ending;
 }
 
+static void tell_health(const struct transport *t)
+{
+    const struct sender *s = t->sender;
+    uint32_t i =
+        (uint32_t)(t->settings - (struct settings_transport *)s->config.settings->transports.items);
+    metrics_transport_up(i, t->health.state != HEALTH_DOWN);
+    queue_push(s->config.to_ledger, (struct note){.kind = NOTE_TRANSPORT,
+                                                  .index = i,
+                                                  .value = (uint64_t)t->health.state,
+                                                  .arg = (uint64_t)health_delay_s(&t->health)});
+}
+
+void sender_transport_failed(struct transport *t, const char *what, const char *why, size_t len)
+{
+    char text[200];
+    if (!health_failed(&t->health, clock_boot_us())) return;
+    if (t->health.state == HEALTH_DOWN)
+        log_warn("sender", "msg=\"transport is down\" transport=%s failures=%d why=\"%s: %s\"",
+                 t->settings->name, t->health.failures, what,
+                 log_text_masked(text, sizeof text, why, len));
+    tell_health(t);
+}
+
+/* Any reply that settles a mail shows that somebody is there. */
+static void transport_answered(struct transport *t)
+{
+    int64_t now_us = clock_boot_us(), since_us = t->health.first_failure_us;
+    bool was_down = t->health.state == HEALTH_DOWN;
+    if (!health_answered(&t->health, now_us)) return;
+    if (was_down)
+        log_info("sender", "msg=\"transport is back\" transport=%s after_s=%lld", t->settings->name,
+                 (long long)(now_us - since_us) / 1000000);
+    tell_health(t);
+}
+
 void sender_done(const struct mail *mail, const struct outcome *outcome)
 {
     mail->task->held--;
+    if (outcome->code) transport_answered(mail->task->transport);
     METRICS_OBSERVE(dialogue, clock_boot_us() - mail->taken_us);
     record(mail->task, mail->index, outcome);
 }

@@ -35,6 +35,7 @@ void smtp_trouble_back_off(struct smtp_transport *t, const char *what, const cha
 {
     int wait_ms;
     enum connect_pace_result result = connect_pace_failed(&t->pace, 0, clock_boot_us(), &wait_ms);
+    if (result == CONNECT_PACE_WAITS) sender_transport_failed(&t->base, what, detail, len);
     report(t, result, what, detail, len, wait_ms);
 }
 
@@ -54,6 +55,8 @@ void smtp_trouble_with_conn(struct smtp_conn *c, const char *what, const char *d
         result = connect_pace_lost(pace, now_us, &wait_ms);
     else
         result = connect_pace_failed(pace, n_welcome(c->t, c), now_us, &wait_ms);
+    if (result == CONNECT_PACE_WAITS && !c->dialogue.useful)
+        sender_transport_failed(&c->t->base, what, detail, len);
     report(c->t, result, what, detail, len, wait_ms);
 }
 

@@ -10,6 +10,7 @@
 
 #include "common/buf.h"
 #include "common/settings.h"
+#include "consumer/health.h"
 #include "consumer/outcome.h"
 
 struct sender;
@@ -32,6 +33,7 @@ struct transport {
     const struct transport_ops *ops;
     const struct settings_transport *settings;
     struct sender *sender;
+    struct health health;
     bool wake_due; /* set by either side: the wake slot is called when this round's events are over
                     */
 };
@@ -88,6 +90,10 @@ void sender_put_back(const struct mail *mail, bool lost);
  * mails of it are offered to this transport until the ledger says so. The mail itself is put back
  * by the caller. refusal: code, enhanced code and detail of the reply. */
 void sender_refused(const struct mail *mail, const struct outcome *refusal);
+/* sender_transport_failed: a connection could not be opened, was refused, or broke before a mail
+ * was answered on it; why is data. Failures at the same moment count as one. That the transport
+ * works again, the sender sees by itself, from sender_done. */
+void sender_transport_failed(struct transport *t, const char *what, const char *why, size_t len);
 
 /* sender_watch: adds, changes or (events 0) removes fd in the epoll. */
 void sender_watch(struct sender *s, int fd, uint32_t events, struct watch *watch);

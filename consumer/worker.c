@@ -121,6 +121,7 @@ struct err worker_run(struct settings *settings)
     struct worker w = {.settings = settings};
     struct metrics_server *server;
     TRY(file_limit_apply(settings));
+    metrics_transports(settings);
     configure(&w);
     db_clock_init(&w.clock);
     struct err e = connect_both(&w);
@@ -134,6 +135,7 @@ struct err worker_run(struct settings *settings)
         run_threads(&w, signal_fd);
         metrics_stop(server);
     }
+    metrics_transports_free();
     close(signal_fd);
     return e;
 }

@@ -7,7 +7,7 @@ import unittest
 from harness import Stage, wait_until
 from messages import DEAD, LANE, put, take_chunks
 
-WAITS = LANE + ".wait.15"
+WAITS = "mailflock.wait.15"
 
 
 class NewerTest(unittest.TestCase):

@@ -120,7 +120,7 @@ static inline void broker_step(struct worker *w)
     while (queue_pop(w->to_broker, &note, 1)) {
         struct job *job = note.job;
         bool chosen[W_POSITIONS] = {false};
-        if (note.kind == NOTE_STOP) continue;
+        if (note.kind == NOTE_STOP || note.kind == NOTE_TRANSPORT) continue;
         bool retry = note.kind == NOTE_RETRY;
         for (uint32_t i = 0; i < job->message.n; i++)
             chosen[job->message.recipients[i].position] =
@@ -287,6 +287,7 @@ static inline void start_worker(struct worker *w)
         .lease_us = settings.worker.lease_ms * 1000,
         .cap_jobs = 1,
         .jobs = mem_alloc(sizeof *w->l.jobs),
+        .transports = mem_alloc(sizeof *w->l.transports),
     };
     buf_init(&w->l.sql, 1 << 20);
     while (db_open(&w->l.db, &w->l.config.db).code) continue;
@@ -316,6 +317,7 @@ static inline void kill_worker(struct worker *w)
     buf_fini(&w->l.sql);
     set_aside_fini(&w->l.set_aside);
     free(w->l.jobs);
+    free(w->l.transports);
     queue_free(w->inbox);
     queue_free(w->to_sender);
     queue_free(w->to_broker);

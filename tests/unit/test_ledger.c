@@ -463,6 +463,137 @@ static void no_other_chunk_is_claimed_next_to_a_suspect_one(void **state)
     end_world();
 }
 
+/* As the sender tells it: of the only transport. */
+static void transport_becomes(struct worker *w, enum health_state state, int delay_s)
+{
+    queue_push(
+        w->inbox,
+        (struct note){.kind = NOTE_TRANSPORT, .value = (uint64_t)state, .arg = (uint64_t)delay_s});
+}
+
+static void silent_steps(struct worker *w, int n)
+{
+    for (int i = 0; i < n; i++) {
+        ledger_step(w);
+        silent_sender_step(w);
+        w_now_us += 10000;
+    }
+}
+
+/* One worker has both chunks: claimed, as many as its relay has room for. */
+static struct worker *both_in_hand(int connections)
+{
+    struct worker *w = &workers[0];
+    begin_world(2);
+    relay.connections = connections;
+    w_fault = 0;
+    start_worker(w);
+    broker_step(w);
+    silent_steps(w, 20);
+    assert_int_equal(w->l.n_jobs, W_CHUNKS);
+    return w;
+}
+
+/* The second chunk's message is the one that waits now, and nothing has been used up. */
+static void assert_given_back(struct worker *w, int delay_s)
+{
+    assert_int_equal(w->l.n_jobs, 1);
+    assert_true(has_in_hand(w, 0));
+    w->stopping = true; /* no new deliveries */
+    broker_step(w);
+    assert_int_equal(n_messages, W_CHUNKS + 1);
+    assert_int_equal(messages[W_CHUNKS].chunk, 1);
+    assert_in_range(messages[W_CHUNKS].ready_us - w_now_us, delay_s * 1000000LL - 1000000LL,
+                    delay_s * 1000000LL);
+    assert_int_equal(world.chunks[1].token, 0);
+    assert_int_equal(world.chunks[1].claims, 0);
+    assert_int_equal(world.chunks[1].attempt, 1);
+    kill_worker(w);
+    end_world();
+}
+
+static void a_transport_that_is_down_keeps_one_chunk_for_a_probe(void **state)
+{
+    (void)state;
+    struct worker *w = both_in_hand(16);
+    assert_true(has_in_hand(w, 0) && has_in_hand(w, 1));
+    transport_becomes(w, HEALTH_FAILING, 1);
+    silent_steps(w, 20);
+    assert_int_equal(w->l.n_jobs, W_CHUNKS);
+    transport_becomes(w, HEALTH_DOWN, 15);
+    silent_steps(w, 20);
+    assert_given_back(w, 15);
+}
+
+static void chunks_of_a_transport_that_is_down_go_back_unclaimed(void **state)
+{
+    (void)state;
+    struct worker *w = both_in_hand(1);
+    assert_true(has_in_hand(w, 0));
+    assert_false(has_in_hand(w, 1)); /* there is no room for it yet */
+    transport_becomes(w, HEALTH_DOWN, 60);
+    silent_steps(w, 20);
+    assert_given_back(w, 60);
+}
+
+static void of_what_comes_for_a_transport_that_is_down_one_is_claimed(void **state)
+{
+    (void)state;
+    struct worker *w = &workers[0];
+    begin_world(2);
+    relay.connections = 16;
+    w_fault = 0;
+    start_worker(w);
+    transport_becomes(w, HEALTH_DOWN, 1);
+    ledger_step(w);
+    broker_step(w);
+    silent_steps(w, 20);
+    assert_given_back(w, 1);
+}
+
+/* When it is back, what waits in the queue is taken up as ever. */
+static void a_transport_that_is_back_takes_all_there_is(void **state)
+{
+    (void)state;
+    struct worker *w = both_in_hand(16);
+    transport_becomes(w, HEALTH_DOWN, 1);
+    silent_steps(w, 20);
+    assert_int_equal(w->l.n_jobs, 1);
+    transport_becomes(w, HEALTH_UP, 1);
+    broker_step(w);
+    w_now_us += 2000000;
+    broker_step(w);
+    silent_steps(w, 20);
+    assert_true(has_in_hand(w, 0) && has_in_hand(w, 1));
+    kill_worker(w);
+    end_world();
+}
+
+/* PROTOCOL C11: it came to nothing because its relay is away, and that ends nobody. */
+static void a_suspect_chunk_of_a_failing_transport_holds_up_no_other(void **state)
+{
+    (void)state;
+    struct worker *w = &workers[0];
+    begin_world(2);
+    relay.connections = 16;
+    w_fault = 0;
+    start_worker(w);
+    broker_step(w);
+    claim_only(w);
+    kill_worker(w); /* both claims came to nothing */
+    w_now_us += 11000000;
+    start_worker(w);
+    broker_step(w);
+    silent_steps(w, 20);
+    assert_true(has_in_hand(w, 0));
+    assert_false(has_in_hand(w, 1));
+    transport_becomes(w, HEALTH_FAILING, 1);
+    silent_steps(w, 20);
+    assert_true(has_in_hand(w, 1));
+    kill_worker(w);
+    end_world();
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -475,6 +606,11 @@ int main(void)
         cmocka_unit_test(the_fifth_claim_of_a_cancelled_chunk_skips_it),
         cmocka_unit_test(chunks_go_back_after_twenty_minutes_in_hand),
         cmocka_unit_test(no_other_chunk_is_claimed_next_to_a_suspect_one),
+        cmocka_unit_test(a_transport_that_is_down_keeps_one_chunk_for_a_probe),
+        cmocka_unit_test(chunks_of_a_transport_that_is_down_go_back_unclaimed),
+        cmocka_unit_test(of_what_comes_for_a_transport_that_is_down_one_is_claimed),
+        cmocka_unit_test(a_transport_that_is_back_takes_all_there_is),
+        cmocka_unit_test(a_suspect_chunk_of_a_failing_transport_holds_up_no_other),
     };
     log_setup(LOG_LEVEL_ERROR, false);
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -516,6 +516,49 @@ static void whatever_happens_each_mail_is_told_once_or_given_back(void **state)
     }
 }
 
+static void expect_transport(enum health_state state)
+{
+    struct note note;
+    assert_int_equal(queue_pop(to_ledger, &note, 1), 1);
+    assert_int_equal(note.kind, NOTE_TRANSPORT);
+    assert_int_equal(note.index, 0);
+    assert_int_equal(note.value, state);
+}
+
+static void it_tells_when_a_transport_fails_goes_down_and_is_back(void **state)
+{
+    (void)state;
+    struct job *job = make_job(3, 1);
+    tell(NOTE_SEND, job, 0, soon());
+    step(0);
+    struct transport *t = s->transports[0];
+    sender_transport_failed(t, "cannot connect", "refused", 7);
+    expect_transport(HEALTH_FAILING);
+    sender_transport_failed(t, "cannot connect", "refused", 7);
+    sender_transport_failed(t, "cannot connect", "refused", 7);
+    expect_silence();
+    t->health.first_failure_us -= HEALTH_DOWN_US;
+    sender_transport_failed(t, "cannot connect", "refused", 7);
+    expect_transport(HEALTH_DOWN);
+    sender_transport_failed(t, "cannot connect", "refused", 7);
+    expect_silence();
+
+    struct held h = take_out(0); /* nobody answered it */
+    struct outcome o = {0};
+    outcome_set(&o, OUTCOME_UNKNOWN, "connection lost");
+    sender_done(&h.mail, &o);
+    expect_note(NOTE_OUTCOME, job, 0);
+    expect_silence();
+    h = take_out(0); /* refused is answered, too */
+    outcome_set(&o, OUTCOME_FAILED, "no such mailbox");
+    o.code = 550;
+    sender_done(&h.mail, &o);
+    expect_transport(HEALTH_UP);
+    expect_note(NOTE_OUTCOME, job, 1);
+    expect_silence();
+    end_job(job);
+}
+
 int main(void)
 {
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
@@ -530,6 +573,7 @@ int main(void)
         TEST(a_second_release_can_only_hurry_and_may_come_too_late),
         TEST(attempts_age_and_doubt_decide_about_a_deferral),
         TEST(whatever_happens_each_mail_is_told_once_or_given_back),
+        TEST(it_tells_when_a_transport_fails_goes_down_and_is_back),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,7 +1,6 @@
-/* When a worker claims the next of the chunks it was delivered: not before it needs it. A claimed
- * chunk is locked for a lease when its worker dies, and counts towards poison (PROTOCOL C11); one
- * that only lies in hand goes back to the queue at once, and innocent. Pure policy, no statements.
- */
+/* Decides when a worker claims the next of its delivered chunks: when it needs more work. If the
+ * worker dies, a claimed chunk stays locked for a lease and counts towards poison (PROTOCOL C11).
+ * An unclaimed one returns to the queue at once and counts nothing. Pure policy, no statements. */
 #include "common/clock.h"
 #include "consumer/ledger_internal.h"
 
@@ -21,9 +20,9 @@ struct ledger_transport *ledger_transport_of(const struct ledger *l, const struc
     return &l->transports[transport_of(l, job) - all];
 }
 
-/* Claimed before without progress, and none yet: it may be about to end this worker too, and would
- * take others with it. Should it live, and hang, it is not waited for longer than a lease; and not
- * while its transport fails: that is why nothing comes of it. */
+/* Earlier claims made no progress, and this one has made none yet: the chunk may kill this worker,
+ * and chunks claimed beside it would count a claim too. The wait for it ends after a lease. There
+ * is none while its transport fails: that explains the missing progress. */
 static bool is_suspect(const struct ledger *l, const struct job *job)
 {
     return job->claims > 1 && job->n_committed == 0 &&
@@ -37,8 +36,7 @@ bool ledger_may_be_probe(const struct ledger *l, const struct job *job)
     return job->consumer == (int)(transport_of(l, job) - all);
 }
 
-/* Of two chunks that nobody has claimed the first is the probe; one that is claimed comes before
- * both. */
+/* A claimed chunk is preferred as the probe; among unclaimed ones, the first that was delivered. */
 static bool is_rather_the_probe(const struct ledger *l, const struct job *job, bool before)
 {
     if (job->state == JOB_RECEIVED && (!before || !job->run)) return false;

@@ -6,6 +6,7 @@
 
 #include "common/buf.h"
 #include "common/login.h"
+#include "common/start.h"
 #include "consumer/health.h"
 #include "consumer/job.h"
 #include "consumer/ledger.h"
@@ -19,7 +20,8 @@ enum {
     LEDGER_NEWER_RUNS = 16,
     LEDGER_OVERDUE_S = 600, /* next_due lies this long after a message is due to be taken up */
     LEDGER_RELEASE_DELAY_S = 1,
-    LEDGER_WAIT_DELAY_S = 15, /* paused runs, retries that came early, transports we lack */
+    /* Paused runs, retries that came early, transports we lack, newer content. */
+    LEDGER_WAIT_DELAY_S = START_WAIT_DELAY_S,
 };
 
 /* PROTOCOL C8: how long a message stays in hand, in seconds from its delivery. RabbitMQ closes the

@@ -39,10 +39,9 @@ void smtp_trouble_back_off(struct smtp_transport *t, const char *what, const cha
     report(t, result, what, detail, len, wait_ms);
 }
 
-/* A connection on which a mail was answered ends: only a short wait. If none was, and the server
- * has accepted no MAIL on it but does on others, the server takes no more connections. Otherwise
- * waits grow: without them, a server that takes connections and drops them would be asked as fast
- * as it drops, at the cost of an attempt (S3), or of an answer, for every recipient there is. */
+/* Three cases. A mail was answered on this connection: a short wait. The server accepted no MAIL on
+ * it, but does on others: it takes no more connections. Otherwise the waits grow. Without them, a
+ * server that drops every connection would use up an attempt (S3) of each recipient in turn. */
 void smtp_trouble_with_conn(struct smtp_conn *c, const char *what, const char *detail, size_t len)
 {
     struct connect_pace *pace = &c->t->pace;

@@ -60,9 +60,10 @@ class LedgerTest(FlowTest):
             allowed = {(chunk, p) for chunk, started in rows for p in range(started)}
             self.smtp.resume()
             wait_until(lambda: self.accepted() >= allowed, 60, "what may be sent to be sent")
-            # Now its commit waits for these rows, and nothing else moves.
+            # Now its commit waits for these rows, and nothing else moves. With this lease the server ends
+            # the wait after 1 s, and the worker tries again.
             waiting = ("SELECT COUNT(*) FROM information_schema.processlist WHERE db=DATABASE() AND "
-                       "info LIKE 'UPDATE chunk SET seq=%%' AND time_ms > 1000")
+                       "info LIKE 'UPDATE chunk SET seq=%%' AND time_ms > 300")
             wait_until(lambda: self.stage.value(waiting), 60, "a commit that waits")
             self.assertEqual(self.accepted(), allowed)
             self.assertFalse(self.stage.is_complete(self.run_id))

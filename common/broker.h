@@ -87,6 +87,18 @@ const char *broker_queue_name(char out[BROKER_QUEUE_SIZE], const char *key);
  * names it. delivery_limit must be the same for everyone who declares the queue. */
 struct err broker_declare_queue(struct broker *b, const char *key, int delivery_limit) MUST_CHECK;
 
+/* broker_parked_key: the routing key "parked.<run>" of queue mailflock.parked.<run>, where messages
+ * of a paused run wait, into out; returns out. broker_key_is_parked: whether key is such a one. */
+const char *broker_parked_key(char out[BROKER_KEY_SIZE], uint64_t run);
+bool broker_key_is_parked(const char *key);
+
+/* broker_declare_parked: declares that queue, bound to the exchange mailflock. Idempotent. */
+struct err broker_declare_parked(struct broker *b, uint64_t run) MUST_CHECK;
+
+/* broker_delete_queue: with what is in it; one that does not exist counts as deleted. RabbitMQ
+ * knows no "only if empty" for quorum queues. */
+struct err broker_delete_queue(struct broker *b, const char *queue) MUST_CHECK;
+
 /* broker_declare_delays: for each delay a queue mailflock.wait.<seconds> and a fanout exchange of
  * the same name before it, for messages of all keys. Idempotent; errors as broker_declare_queue. */
 struct err broker_declare_delays(struct broker *b, const int *delays_s, int n_delays) MUST_CHECK;

@@ -4,6 +4,7 @@
  * so that a message on its way back from a delay is never lost. */
 #include "common/broker_internal.h"
 
+#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -14,9 +15,9 @@
 
 enum {
     ARGUMENTS_MAX = 8,
-    /* The console may look at a dead message any number of times; RabbitMQ 4 would otherwise drop
-     * it after 20 returns. */
-    DEAD_DELIVERY_LIMIT = 1000000,
+    /* Of dead and of parked messages, which may be given back any number of times: RabbitMQ 4 would
+     * drop them after 20. */
+    KEEPING_DELIVERY_LIMIT = 1000000,
 };
 
 struct arguments {
@@ -126,7 +127,7 @@ static struct err declare_with_dead(struct broker *b, const char *key, int deliv
     TRY(declare_exchange(b, BROKER_EXCHANGE_DEAD, "direct", false));
 
     struct arguments dead = quorum_arguments();
-    add_number(&dead, "x-delivery-limit", DEAD_DELIVERY_LIMIT);
+    add_number(&dead, "x-delivery-limit", KEEPING_DELIVERY_LIMIT);
     TRY(declare_queue(b, BROKER_EXCHANGE "." BROKER_KEY_DEAD, &dead, BROKER_EXCHANGE_DEAD, key));
 
     /* No dead-letter routing key here either. */
@@ -134,6 +135,31 @@ static struct err declare_with_dead(struct broker *b, const char *key, int deliv
     struct arguments a = quorum_arguments();
     add_number(&a, "x-delivery-limit", delivery_limit);
     add_dead_letters(&a, BROKER_EXCHANGE_DEAD);
+    return declare_queue(b, broker_queue_name(queue, key), &a, BROKER_EXCHANGE, key);
+}
+
+const char *broker_parked_key(char out[BROKER_KEY_SIZE], uint64_t run)
+{
+    snprintf(out, BROKER_KEY_SIZE, KEY_PARKED ".%" PRIu64, run);
+    return out;
+}
+
+bool broker_key_is_parked(const char *key)
+{
+    static const char prefix[] = KEY_PARKED ".";
+    size_t skip = sizeof prefix - 1;
+    if (strncmp(key, prefix, skip) != 0) return false;
+    size_t digits = strspn(key + skip, "0123456789");
+    return digits > 0 && !key[skip + digits];
+}
+
+/* Nothing consumes it but who moves its messages back. Nothing dead-letters from it. */
+static struct err declare_parked(struct broker *b, const char *key)
+{
+    char queue[BROKER_QUEUE_SIZE];
+    struct arguments a = quorum_arguments();
+    add_number(&a, "x-delivery-limit", KEEPING_DELIVERY_LIMIT);
+    TRY(declare_exchange(b, BROKER_EXCHANGE, "direct", false));
     return declare_queue(b, broker_queue_name(queue, key), &a, BROKER_EXCHANGE, key);
 }
 
@@ -205,6 +231,23 @@ struct err broker_declare_queue(struct broker *b, const char *key, int delivery_
                         delivery_limit);
     TRY(side_open(b));
     return side_close(b, declare_with_dead(b, key, delivery_limit));
+}
+
+struct err broker_declare_parked(struct broker *b, uint64_t run)
+{
+    char key[BROKER_KEY_SIZE];
+    broker_parked_key(key, run);
+    TRY(side_open(b));
+    return side_close(b, declare_parked(b, key));
+}
+
+struct err broker_delete_queue(struct broker *b, const char *queue)
+{
+    char doing[ERR_TEXT_MAX];
+    snprintf(doing, sizeof doing, "deleting queue %.200s", queue);
+    TRY(side_open(b));
+    amqp_queue_delete(b->conn, CHANNEL_SIDE, amqp_cstring_bytes(queue), 0, 0);
+    return side_close(b, broker_rpc_check(b, CHANNEL_SIDE, doing));
 }
 
 struct err broker_declare_delays(struct broker *b, const int *delays_s, int n_delays)
@@ -290,7 +333,7 @@ struct err broker_consume(struct broker *b, int consumer, const char *key, int p
     TRY(broker_can_request(b));
     struct broker_consumer *c = consumer_of(b, consumer);
     if (c->consuming) return err_make(ERR_STATE, 0, "consumer %d consumes already", consumer);
-    if (strcmp(key, BROKER_KEY_DEAD) != 0) TRY(check_key(key));
+    if (strcmp(key, BROKER_KEY_DEAD) != 0 && !broker_key_is_parked(key)) TRY(check_key(key));
     if (prefetch < 1 || prefetch > UINT16_MAX)
         return err_make(ERR_CONFIG, 0, "prefetch is %d: use 1 to %d", prefetch, UINT16_MAX);
     char queue[BROKER_QUEUE_SIZE], tag[SHORT_TEXT_SIZE], doing[ERR_TEXT_MAX];

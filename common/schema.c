@@ -122,6 +122,12 @@ static const char SERVICE_PACE_TABLE[] =
     " held_us BIGINT NOT NULL DEFAULT 0"
     ") ENGINE=InnoDB DEFAULT CHARSET=utf8mb4";
 
+/* One row a run of which messages were parked (PROTOCOL O2): when the last one was. */
+static const char PARKED_TABLE[] = "CREATE TABLE parked ("
+                                   " run_id BIGINT UNSIGNED NOT NULL PRIMARY KEY,"
+                                   " at DATETIME(6) NOT NULL"
+                                   ") ENGINE=InnoDB DEFAULT CHARSET=utf8mb4";
+
 /* Where sql creates a table: it is called name, and columns are some by which it is known. */
 struct migration {
     int number;
@@ -139,6 +145,7 @@ static const struct migration MIGRATIONS[] = {
     {8, "schedule", SCHEDULE_TABLE, "campaign, digest, settled_until"},
     {9, "contact_cache", CONTACT_CACHE_TABLE, "cache, id, version, deleted, json, stored_at"},
     {10, "service_pace", SERVICE_PACE_TABLE, "origin, next_us, held_us"},
+    {11, "parked", PARKED_TABLE, "run_id, at"},
 };
 enum { N_MIGRATIONS = sizeof MIGRATIONS / sizeof MIGRATIONS[0] };
 

@@ -31,6 +31,10 @@ enum { START_DELIVERY_LIMIT = 1000 };
 /* The delay queue, in seconds, of what cannot be used now. */
 enum { START_WAIT_DELAY_S = 15 };
 
+/* How far ahead next_due lies when a message begins to wait for a worker: after it the chunk is
+ * overdue (PROTOCOL P6). */
+enum { START_OVERDUE_S = 600 };
+
 /* The lanes, NULL after the last: one of its own for transactional mail, so that it never waits
  * behind a campaign. */
 extern const char *const START_LANES[];

@@ -1,9 +1,10 @@
-/* mailflock pause, resume, cancel: change run.control by a conditional UPDATE and nothing else
- * (docs/protocol.md O2); workers see it within 2 s. */
+/* mailflock pause, resume, cancel: change run.control by a conditional UPDATE (docs/protocol.md
+ * O2); workers see it within 2 s. Messages that were parked meanwhile are moved back. */
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
+#include "common/parked.h"
 #include "console/console.h"
 #include "console/progress.h"
 #include "console/report.h"
@@ -25,22 +26,40 @@ static struct err already(const struct change *change, const struct tally *run)
                     now);
 }
 
+/* The run goes on in any case: `due` moves what is left. */
+static void move_parked(struct console *c, uint64_t run)
+{
+    uint64_t moved;
+    struct err e = parked_move(&c->settings, c->db, run, 0, &moved);
+    if (moved) printf("run %" PRIu64 ": %" PRIu64 " parked messages moved back\n", run, moved);
+    if (e.code)
+        fprintf(stderr,
+                "mailflock: parked messages of run %" PRIu64
+                " were not moved back; 'mailflock-producer due' will do so: %s\n",
+                run, e.text);
+}
+
 static struct err apply(struct console *c, const struct change *change, const char *name)
 {
     struct tally run;
     uint64_t matched;
+    bool goes_on = strcmp(change->to, "paused") != 0;
     TRY(tally_find(c->db, name, &run));
     if (progress_complete(&run) || run.missed)
         return err_make(ERR_STATE, 0, "cannot %s run %" PRIu64 ": it is %s", change->command,
                         run.id, run.missed ? "missed" : "complete");
+    if (goes_on) TRY(parked_postpone(c->db, run.id));
     TRY(db_execf(c->db, &matched,
                  "UPDATE run SET control = '%s' WHERE id = %" PRIu64 " AND control IN (%s)",
                  change->to, run.id, change->from));
-    if (!matched) {
+    if (matched) {
+        printf("run %" PRIu64 " of %s: %s\n", run.id, run.campaign, change->done);
+    } else {
         TRY(tally_reread(c->db, &run));
-        return already(change, &run);
+        TRY(already(change, &run));
     }
-    printf("run %" PRIu64 " of %s: %s\n", run.id, run.campaign, change->done);
+    fflush(stdout);
+    if (goes_on) move_parked(c, run.id);
     return err_none();
 }
 

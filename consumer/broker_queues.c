@@ -116,6 +116,7 @@ void broker_queues_cancelled(struct broker_queues *q, int consumer)
 void broker_queues_lost(struct broker_queues *q)
 {
     q->n_delays = 0;
+    q->n_parked = 0;
     for (int i = 0; i < q->n; i++) {
         q->items[i].prefetch = 0;
         q->items[i].declared = false;
@@ -126,6 +127,7 @@ void broker_queues_lost(struct broker_queues *q)
 void broker_queues_refused(struct broker_queues *q)
 {
     q->n_delays = 0;
+    q->n_parked = 0;
     for (int i = 0; i < q->n; i++) q->items[i].declared = false;
 }
 
@@ -154,4 +156,13 @@ struct err broker_queues_reach(struct broker_queues *q, struct broker *b, const 
 {
     TRY(reach_queue(q, b, key));
     return delay_s ? reach_delay(q, b, delay_s) : err_none();
+}
+
+struct err broker_queues_reach_parked(struct broker_queues *q, struct broker *b, uint64_t run)
+{
+    for (unsigned i = 0; i < q->n_parked && i < BROKER_QUEUES_PARKED; i++)
+        if (q->parked[i] == run) return err_none();
+    TRY(broker_declare_parked(b, run));
+    q->parked[q->n_parked++ % BROKER_QUEUES_PARKED] = run;
+    return err_none();
 }

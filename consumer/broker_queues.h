@@ -21,11 +21,16 @@ struct broker_queue {
     int64_t look_at_us;
 };
 
+/* Queues of parked messages that are remembered as declared; with more they are declared again. */
+enum { BROKER_QUEUES_PARKED = 16 };
+
 struct broker_queues {
     const struct settings *settings;
     struct broker_queue *items; /* of the transports, in the order of the settings; the old one */
     int n;
     int delays_s[BROKER_DELAYS_MAX], n_delays; /* declared over this connection */
+    uint64_t parked[BROKER_QUEUES_PARKED];     /* runs; the same */
+    unsigned n_parked;                         /* that were ever declared over it */
 };
 
 /* broker_queues_init: borrows the settings. */
@@ -56,5 +61,9 @@ void broker_queues_refused(struct broker_queues *q);
  * 0, that delay queue, unless this connection has done so. */
 struct err broker_queues_reach(struct broker_queues *q, struct broker *b, const char *key,
                                int delay_s) MUST_CHECK;
+
+/* broker_queues_reach_parked: the same for the queue of a run's parked messages. */
+struct err broker_queues_reach_parked(struct broker_queues *q, struct broker *b,
+                                      uint64_t run) MUST_CHECK;
 
 #endif

@@ -36,7 +36,7 @@ enum {
 /* One message on its way to the broker. */
 struct outgoing {
     struct outgoing *next;
-    enum note_kind kind; /* NOTE_COPY, NOTE_DEAD, NOTE_RETRY */
+    enum note_kind kind; /* NOTE_COPY, NOTE_PARK, NOTE_DEAD, NOTE_RETRY */
     struct job *job;     /* NULL for a message that could not be decoded */
     int delay_s;
     void *body; /* owned where job is NULL */
@@ -233,6 +233,8 @@ static struct broker_message message_of(struct intake *in, struct outgoing *o,
         (void)write_retry(in, o->job); /* can_retry has seen that it fits */
         m.body = in->body.data;
         m.body_len = in->body.len;
+    } else if (o->kind == NOTE_PARK) {
+        m.exchange = BROKER_EXCHANGE;
     } else if (o->kind == NOTE_DEAD) {
         *reason = (struct broker_header){BROKER_HEADER_REASON, o->reason};
         m.exchange = BROKER_EXCHANGE_DEAD;
@@ -247,7 +249,9 @@ static void publish(struct intake *in, struct outgoing *o)
     char exchange[BROKER_QUEUE_SIZE];
     struct broker_header reason;
     struct broker_message m = message_of(in, o, exchange, &reason);
-    struct err e = broker_queues_reach(&in->queues, in->broker, o->key, o->delay_s);
+    struct err e = o->kind == NOTE_PARK
+                       ? broker_queues_reach_parked(&in->queues, in->broker, o->job->message.run)
+                       : broker_queues_reach(&in->queues, in->broker, o->key, o->delay_s);
     if (e.code && e.code != ERR_TIMEOUT)
         log_warn("broker", "msg=\"cannot declare\" err=\"%s\"", e.text);
     bool reached = !e.code;
@@ -276,6 +280,7 @@ static void confirmed(struct intake *in, uint64_t tag)
     struct outgoing *o = *at;
     if (!o) return;
     *at = o->next;
+    if (o->kind == NOTE_PARK) FAULT_POINT("parked_not_acked");
     if (o->kind == NOTE_RETRY) FAULT_POINT("retry_published");
     if (o->kind == NOTE_RETRY) { /* PROTOCOL C7: now the attempt may be closed */
         queue_push(in->config.to_ledger,
@@ -357,7 +362,10 @@ static void pass_on(struct intake *in, const struct note *note)
     o->job = job;
     o->delay_s = (int)note->value;
     o->consumer = job->consumer;
-    job_key(o->key, job);
+    if (note->kind == NOTE_PARK)
+        broker_parked_key(o->key, job->message.run);
+    else
+        job_key(o->key, job);
     o->delivery_tag = job->delivery_tag;
     o->epoch = job->epoch;
     memcpy(o->reason, job->reason, sizeof o->reason);
@@ -376,6 +384,7 @@ static void on_note(struct intake *in, const struct note *note)
         job_free(job);
         break;
     case NOTE_COPY:
+    case NOTE_PARK:
     case NOTE_DEAD:
         if (in->broker && job->epoch == in->epoch) {
             pass_on(in, note);

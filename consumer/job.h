@@ -65,6 +65,7 @@ struct job {
     bool retry_pending;  /* NOTE_RETRY was passed, NOTE_RETRY_CONFIRMED has not come */
     int retry_delay_s;   /* of the retry message */
     int copy_delay_s;    /* delay queue for the copy, once given back or abandoned */
+    bool park;           /* its run was paused at the last look: no copy, parked */
     struct {             /* the transaction under way */
         bool in;
         bool fenced; /* it did not match: somebody else's now */

@@ -17,7 +17,6 @@
 
 enum {
     NOTES_AT_ONCE = 256,
-    CONTROL_EVERY_US = 1000000,
     SQL_MAX = 16 * 1024 * 1024,
     GATHER_NAP_MS = 1,
     STOP_GRACE_US = 10000000, /* beyond the drain time: what has come is committed */
@@ -72,7 +71,9 @@ static void end_if_free(struct ledger *l, struct job *job)
         log_error("ledger", "msg=\"dead letter: %s\" run=%" PRIu64 " chunk=%u", job->reason,
                   job->message.run, job->message.chunk);
         ledger_over(l, job, NOTE_DEAD, 0);
-    } else if (job->state == JOB_ENDED && job->txn.end == LEDGER_RELEASE)
+    } else if (job->state == JOB_ENDED && job->txn.end == LEDGER_RELEASE && job->park)
+        ledger_park(l, job);
+    else if (job->state == JOB_ENDED && job->txn.end == LEDGER_RELEASE)
         ledger_over(l, job, NOTE_COPY, job->copy_delay_s);
     else if (job->state == JOB_ENDED)
         ledger_over(l, job, NOTE_ACK, 0);
@@ -171,6 +172,11 @@ static void release(struct ledger *l, struct job *job, int delay_s, int64_t unti
     if (!job->told_sender) to_sender(l, NOTE_RELEASE, job, (uint64_t)until_us);
 }
 
+void ledger_give_back(struct ledger *l, struct job *job, int delay_s)
+{
+    release(l, job, delay_s, last_reply_us(l, job));
+}
+
 /* C8, C12: what an earlier worker may have sent, and this one did not send again, keeps that mark:
  * the watermark, which said so until now, is about to be lowered. */
 static void keep_maybe(const struct ledger *l, struct job *job)
@@ -181,34 +187,6 @@ static void keep_maybe(const struct ledger *l, struct job *job)
         outcome_set(o, OUTCOME_OPEN, "given back before it was sent again");
         o->at_us = ledger_now_us(l);
         ledger_arrived(job, job->work[k]);
-    }
-}
-
-/* C8, O2: what is paused or cancelled goes back; the next claim of a cancelled one skips it. Where
- * its copy waits is decided by the last look: control may change while replies are awaited. */
-static void obey(struct ledger *l, struct job *job, const char *control)
-{
-    int delay_s = strcmp(control, "paused") == 0 ? LEDGER_WAIT_DELAY_S : LEDGER_RELEASE_DELAY_S;
-    if (strcmp(control, "go") != 0) release(l, job, delay_s, last_reply_us(l, job));
-    if (job->state == JOB_RELEASING) job->copy_delay_s = delay_s;
-}
-
-static void obey_control(struct ledger *l)
-{
-    int64_t now = clock_boot_us();
-    if (now - l->control_read_us < CONTROL_EVERY_US || !l->db || !l->n_jobs) return;
-    l->control_read_us = now;
-    for (int i = 0; i < l->n_jobs; i++) {
-        struct job *job = l->jobs[i];
-        struct db_result *r;
-        if (job->state != JOB_SENDING && job->state != JOB_RELEASING) continue;
-        if (ledger_held_too_long(job))
-            release(l, job, LEDGER_RELEASE_DELAY_S, last_reply_us(l, job));
-        struct err e =
-            db_queryf(l->db, &r, "SELECT control FROM run WHERE id=%" PRIu64, job->message.run);
-        if (e.code) return; /* the next commit will find out */
-        obey(l, job, db_next(r) ? db_text(r, 0) : "");
-        db_result_free(r);
     }
 }
 
@@ -242,7 +220,7 @@ static void set_sender_aside(struct ledger *l, const struct job *refused)
                  log_text_masked(reply, sizeof reply, r->detail, strlen(r->detail)));
     for (int i = 0; i < l->n_jobs; i++)
         if (l->jobs[i]->state == JOB_SENDING && same_sender(l->jobs[i], refused))
-            release(l, l->jobs[i], wait_s, last_reply_us(l, l->jobs[i]));
+            ledger_give_back(l, l->jobs[i], wait_s);
 }
 
 static void watch_failing(const struct job *job, uint32_t index)
@@ -284,7 +262,7 @@ static int give_back_spares(struct ledger *l, const struct ledger_transport *tra
             probe = job;
             continue;
         }
-        release(l, job, transport->delay_s, last_reply_us(l, job));
+        ledger_give_back(l, job, transport->delay_s);
         n++;
     }
     return n;
@@ -447,7 +425,7 @@ static void *ledger_main(void *arg)
         } while (n == NOTES_AT_ONCE);
         claim_received(l);
         if (l->db && any_wants_commit(l)) ledger_commit(l);
-        obey_control(l);
+        ledger_obey(l);
         ledger_keep_alive(l);
         run_cache_trim(&l->runs);
     }

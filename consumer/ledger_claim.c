@@ -44,7 +44,7 @@ static struct err try_claim(struct ledger *l, struct job *job, bool *claimed)
         " AND (digest IS NULL OR digest=%" PRIu64 ")"
         " AND (token IS NULL OR token=%" PRIu64 " OR lease_until<UTC_TIMESTAMP(6))"
         " AND (SELECT control FROM run WHERE id=%" PRIu64 ")<>'paused'",
-        l->lease_us, m->n, m->digest, LEDGER_OVERDUE_S, m->run, m->chunk, m->attempt, m->digest,
+        l->lease_us, m->n, m->digest, START_OVERDUE_S, m->run, m->chunk, m->attempt, m->digest,
         job->token, m->run);
     TRY(db_exec(l->db, sql, &matched));
     *claimed = matched == 1;
@@ -67,13 +67,26 @@ static void dead(struct ledger *l, struct job *job, const char *why)
 }
 
 /* P6: as long as its copy waits, the chunk is not overdue. */
+static struct err postpone(struct ledger *l, const struct job *job, int delay_s)
+{
+    return db_execf(
+        l->db, NULL,
+        "UPDATE chunk SET next_due=GREATEST(next_due,UTC_TIMESTAMP(6)+INTERVAL %d SECOND)"
+        " WHERE run_id=%" PRIu64 " AND chunk_no=%u AND state IN ('planned','queued')",
+        delay_s + START_OVERDUE_S, job->message.run, job->message.chunk);
+}
+
 static struct err put_off(struct ledger *l, struct job *job, int delay_s)
 {
-    TRY(db_execf(l->db, NULL,
-                 "UPDATE chunk SET next_due=GREATEST(next_due,UTC_TIMESTAMP(6)+INTERVAL %d SECOND)"
-                 " WHERE run_id=%" PRIu64 " AND chunk_no=%u AND state IN ('planned','queued')",
-                 delay_s + LEDGER_OVERDUE_S, job->message.run, job->message.chunk));
+    TRY(postpone(l, job, delay_s));
     ledger_over(l, job, NOTE_COPY, delay_s);
+    return err_none();
+}
+
+static struct err park(struct ledger *l, struct job *job)
+{
+    TRY(postpone(l, job, 0));
+    ledger_park(l, job);
     return err_none();
 }
 
@@ -117,7 +130,7 @@ static struct err turn_away(struct ledger *l, struct job *job)
     else if (held)
         return put_off(l, job, start_lease_s(l->config.settings));
     else if (strcmp(control, "paused") == 0)
-        return put_off(l, job, LEDGER_WAIT_DELAY_S);
+        return park(l, job);
     return err_none(); /* otherwise it has become free meanwhile: the next round claims it */
 }
 

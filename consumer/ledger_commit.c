@@ -178,12 +178,12 @@ static void append_end(struct ledger *l, struct job *job)
         buf_append_format(sql,
                           ", attempt=attempt+1, started=0, claims=0"
                           ", next_due=UTC_TIMESTAMP(6)+INTERVAL %d SECOND",
-                          job->retry_delay_s + LEDGER_OVERDUE_S);
+                          job->retry_delay_s + START_OVERDUE_S);
         break;
     case LEDGER_RELEASE:
         buf_append_format(sql,
                           ", started=%u, claims=0, next_due=UTC_TIMESTAMP(6)+INTERVAL %d SECOND",
-                          job->txn.started, job->copy_delay_s + LEDGER_OVERDUE_S);
+                          job->txn.started, job->copy_delay_s + START_OVERDUE_S);
         break;
     case LEDGER_STUCK:
         buf_append_text(sql, ", state='stuck', next_due=NULL");

@@ -18,9 +18,8 @@ enum {
     LEDGER_POISON_CLAIMS = 5, /* PROTOCOL C11 */
     LEDGER_ROWS_MAX = 1000,   /* delivery rows in one INSERT */
     LEDGER_NEWER_RUNS = 16,
-    LEDGER_OVERDUE_S = 600, /* next_due lies this long after a message is due to be taken up */
     LEDGER_RELEASE_DELAY_S = 1,
-    /* Paused runs, retries that came early, transports we lack, newer content. */
+    /* Retries that came early, transports we lack, newer content. */
     LEDGER_WAIT_DELAY_S = START_WAIT_DELAY_S,
 };
 
@@ -165,6 +164,20 @@ bool ledger_went_back(struct ledger *l, const struct job *job);
 /* ledger_raise: C13; all chunks in hand whose rows went back learn from this worker what may have
  * been sent of them. */
 void ledger_raise(struct ledger *l);
+
+/* ledger_give_back: C8: nothing more of it is handed over; once the replies on the way are there or
+ * awaited no longer, it is released, and its copy waits for delay_s. Does nothing unless the job is
+ * JOB_SENDING. */
+void ledger_give_back(struct ledger *l, struct job *job, int delay_s);
+
+/* ledger_obey: once a second: gives back the chunks of runs that were paused or cancelled, and
+ * those that have been in hand too long. */
+void ledger_obey(struct ledger *l);
+
+/* ledger_park: PROTOCOL O2: passes a job of a paused run that nobody else knows to the broker
+ * thread: to be parked, once the row says so; or to a delay queue, where the run goes on by now, or
+ * the database cannot be asked. */
+void ledger_park(struct ledger *l, struct job *job);
 
 /* ledger_over: passes a job that nobody else knows to the broker thread. */
 void ledger_over(struct ledger *l, struct job *job, enum note_kind kind, int delay_s);

@@ -32,6 +32,8 @@ enum note_kind {
     /* ledger -> broker */
     NOTE_ACK,   /* ack and free */
     NOTE_COPY,  /* a confirmed copy into the delay queue of value seconds, then ack and free */
+    NOTE_PARK,  /* a confirmed copy into the queue of parked messages of its run, then ack and free
+                 */
     NOTE_DEAD,  /* a confirmed copy to the dead letters (job->reason), then ack and free */
     NOTE_RETRY, /* publish the deferred recipients, delayed by value seconds; then RETRY_CONFIRMED
                  */

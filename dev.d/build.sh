@@ -8,7 +8,7 @@ cmd_build() {
     --asan) with_lock build build_into build-asan units -DMAILFLOCK_SANITIZE=address,undefined ;;
     --tsan) with_lock build build_into build-tsan mailflock-consumer -DMAILFLOCK_SANITIZE=thread ;;
     --clang) with_lock build build_into build-clang all -DCMAKE_C_COMPILER=clang ;;
-    --faults) with_lock build build_into build-faults mailflock-consumer -DMAILFLOCK_FAULTS=ON ;;
+    --faults) with_lock build build_into build-faults with_faults -DMAILFLOCK_FAULTS=ON ;;
     --fuzz)
         with_lock build build_into build-fuzz fuzzers -DCMAKE_C_COMPILER=clang -DMAILFLOCK_FUZZ=ON \
             -DMAILFLOCK_SANITIZE=address,undefined

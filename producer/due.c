@@ -9,6 +9,7 @@
 #include "common/campaign_content.h"
 #include "common/clock.h"
 #include "common/log.h"
+#include "common/parked.h"
 #include "common/start.h"
 #include "producer/feed.h"
 #include "producer/publish.h"
@@ -20,8 +21,8 @@
 
 enum {
     RUNS_MAX = 1000,
-    NO_SUCH_QUEUE = 404,     /* AMQP 0-9-1 */
-    TAKEN_UP_WITHIN_S = 600, /* next_due lies that far ahead when a message begins to wait */
+    NO_SUCH_QUEUE = 404, /* AMQP 0-9-1 */
+    PARKED_LIMIT_S = 30,
 };
 
 struct visit {
@@ -86,7 +87,7 @@ static struct err count_waiting(struct visit *v, uint64_t *waiting)
                                           " AND c.next_due <= UTC_TIMESTAMP(6) + INTERVAL %d SECOND"
                                           " AND (c.token IS NULL OR c.lease_until < "
                                           "UTC_TIMESTAMP(6))",
-        v->row.content.lane, v->row.content.transport, TAKEN_UP_WITHIN_S));
+        v->row.content.lane, v->row.content.transport, START_OVERDUE_S));
     *waiting = db_next(r) ? db_u64(r, 0) : 0;
     db_result_free(r);
     return err_none();
@@ -194,6 +195,17 @@ static struct err go_on(const struct settings *settings, struct db *control, str
     return err_make(ERR_STATE, 0, "%u of %u runs could not go on; see the log", failed, n);
 }
 
+/* Messages of runs that were paused and go on: `mailflock resume` moves them, unless it was cut off
+ * or a worker parked one late. What is not moved in this time is by the next `due`. */
+static struct err move_parked(const struct settings *settings, struct db *control, struct buf *out)
+{
+    uint64_t moved;
+    struct err e =
+        parked_sweep(settings, control, clock_boot_us() + PARKED_LIMIT_S * 1000000LL, &moved);
+    if (moved) buf_append_format(out, "unparked=%" PRIu64 "\n", moved);
+    return e;
+}
+
 /* What has to begin now comes first, each campaign in a process of its own: neither what is left of
  * other runs nor one that takes long delays it. */
 struct err due(const struct settings *settings, struct buf *out)
@@ -203,7 +215,9 @@ struct err due(const struct settings *settings, struct buf *out)
     TRY(run_open_control(settings, &control));
     stop_listen();
     struct err started = scheduled_start(settings, control, &children);
+    struct err parked = move_parked(settings, control, out);
     struct err e = go_on(settings, control, out);
+    if (!e.code) e = parked;
     unsigned failed = children_wait(&children);
     db_close(control);
     if (started.code) return e.code ? err_wrap(e, "%.180s, and then", started.text) : started;

@@ -39,6 +39,16 @@ def binary(name):
     raise FileNotFoundError(f"{name} is not in {build}: run ./dev build")
 
 
+def binary_with_faults(name):
+    """The same program with fault points."""
+    build = ENV.get("MF_BUILD_FAULTS") or ENV["MF_BUILD"] + "-faults"
+    path = os.path.join(build, name)
+    if not os.access(path, os.X_OK):
+        raise AssertionError(f"{path} is missing: it is the program with fault points, which this test "
+                             "needs; run ./dev build --faults, or set MF_BUILD_FAULTS")
+    return path
+
+
 def have_binary(name):
     try:
         return bool(binary(name))

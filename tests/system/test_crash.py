@@ -15,6 +15,7 @@ import signal
 import sys
 import unittest
 
+from environment import binary_with_faults
 from harness import ENV, ROOT, Stage, wait_until
 
 RECIPIENTS, CONNECTIONS, WINDOW = 60, 8, 16  # the first window: twice the connections
@@ -22,15 +23,6 @@ LANE = "mailflock.bulk.relay"
 LEASE = "5s"
 QUEUES = [LANE] + [f"mailflock.wait.{s}" for s in (1, 5, 15)]
 EVERYBODY = set(range(RECIPIENTS))
-
-
-def worker_with_faults():
-    build = ENV.get("MF_BUILD_FAULTS") or ENV["MF_BUILD"] + "-faults"
-    path = os.path.join(build, "mailflock-consumer")
-    if not os.access(path, os.X_OK):
-        raise AssertionError(f"{path} is missing: it is the worker with fault points, which this test "
-                             "needs; run ./dev build --faults, or set MF_BUILD_FAULTS")
-    return path
 
 
 class Left:
@@ -130,7 +122,7 @@ class Crash:
 
     def die(self):
         self.run = self.stage.produce()
-        worker = self.stage.start("first", [worker_with_faults(), "-c", self.stage.config],
+        worker = self.stage.start("first", [binary_with_faults("mailflock-consumer"), "-c", self.stage.config],
                                   env={"MAILFLOCK_FAULT": self.point.fault,
                                        "MAILFLOCK_WORKER_NAME": f"first-{self.stage.id}"})
         code = worker.wait(60)
@@ -190,7 +182,7 @@ class Crash:
 class CrashTest(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
-        worker_with_faults()
+        binary_with_faults("mailflock-consumer")
         cls.rows = {}
         stack = contextlib.ExitStack()
         cls.addClassCleanup(stack.close)

@@ -9,9 +9,8 @@ import urllib.request
 
 import side_by_side
 from broker_fixture import Proxy
-from environment import ENV
+from environment import ENV, binary_with_faults
 from harness import Stage, free_port, wait_until
-from test_crash import worker_with_faults
 
 STUCK_S, LEASE_S = 10, 5
 LIMIT_S = STUCK_S + 3 * LEASE_S  # of the ledger thread, the longest of all
@@ -45,7 +44,7 @@ class StuckTest(unittest.TestCase):
 
     def hang(self, thread, point):
         stage = self.stage_to_watch()
-        worker = stage.start("worker", [worker_with_faults(), "-c", stage.config],
+        worker = stage.start("worker", [binary_with_faults("mailflock-consumer"), "-c", stage.config],
                              {"MAILFLOCK_FAULT_HANG": point})
         worker.wait_for_log('msg="ready"')
         self.assertEqual(self.ask("/livez"), (200, "stuck=no\n"))

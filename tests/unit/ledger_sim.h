@@ -16,7 +16,7 @@ static struct message_copy {
     unsigned attempt;
     int64_t ready_us;
     int holder; /* worker, -1 = none */
-    bool dead;
+    bool dead, parked;
 } messages[MESSAGES];
 static int n_messages;
 
@@ -90,8 +90,13 @@ static inline void put_message(int chunk, unsigned attempt, const bool *chosen, 
     }
     chunk_write_end(&b, 0x100u + (unsigned)chunk);
     assert_true(n_messages < MESSAGES);
-    messages[n_messages++] = (struct message_copy){mem_copy_text(buf_text(&b)),  chunk, attempt,
-                                                   w_now_us + delay_s * 1000000, -1,    false};
+    messages[n_messages++] = (struct message_copy){mem_copy_text(buf_text(&b)),
+                                                   chunk,
+                                                   attempt,
+                                                   w_now_us + delay_s * 1000000,
+                                                   -1,
+                                                   false,
+                                                   false};
     buf_fini(&b);
 }
 
@@ -114,6 +119,22 @@ static inline void ack(struct worker *w, struct job *job)
     job_free(job);
 }
 
+/* PROTOCOL O2: who moves parked messages back; killed in between it leaves a message twice. */
+static inline void move_parked(void)
+{
+    if (!world.parked || strcmp(world.control, "paused") == 0) return;
+    for (int i = 0; i < n_messages; i++) {
+        struct message_copy *m = &messages[i];
+        if (!m->body || !m->parked || !w_one_in(3)) continue;
+        if (w_one_in(4)) {
+            assert_true(n_messages < MESSAGES);
+            messages[n_messages] = *m;
+            messages[n_messages++].body = mem_copy_text(m->body);
+        }
+        m->parked = false;
+    }
+}
+
 static inline void broker_step(struct worker *w)
 {
     struct note note;
@@ -129,6 +150,10 @@ static inline void broker_step(struct worker *w)
             put_message((int)job->message.chunk, job->message.attempt + retry, chosen,
                         (int64_t)note.value);
         if (note.kind == NOTE_DEAD) messages[n_messages - 1].dead = true;
+        if (note.kind == NOTE_PARK) {
+            assert_true(world.parked); /* or nobody would look there */
+            messages[n_messages - 1].parked = true;
+        }
         if (retry)
             w->unconfirmed[w->n_unconfirmed++] = job;
         else
@@ -137,10 +162,11 @@ static inline void broker_step(struct worker *w)
     if (w->n_unconfirmed && w_one_in(3))
         queue_push(w->inbox, (struct note){.kind = NOTE_RETRY_CONFIRMED,
                                            .job = w->unconfirmed[--w->n_unconfirmed]});
+    move_parked();
     for (int i = 0; i < n_messages && w->in_hand < PREFETCH && !w->stopping; i++) {
         struct message_copy *m = &messages[i];
         struct chunk_message decoded;
-        if (!m->body || m->dead || m->holder >= 0 || m->ready_us > w_now_us) continue;
+        if (!m->body || m->dead || m->parked || m->holder >= 0 || m->ready_us > w_now_us) continue;
         struct err e = chunk_decode(m->body, strlen(m->body), &decoded);
         assert_int_equal(e.code, ERR_NONE);
         struct job *job = job_new(&decoded, m->body, strlen(m->body));
@@ -272,7 +298,7 @@ static inline void ledger_step(struct worker *w)
     for (size_t i = 0; i < n; i++) on_note(l, &notes[i]);
     claim_received(l);
     if (l->db && any_wants_commit(l)) ledger_commit(l);
-    obey_control(l);
+    ledger_obey(l);
     ledger_keep_alive(l);
 }
 

@@ -43,6 +43,7 @@ struct w_chunk {
 
 static struct world {
     char control[12];
+    bool parked; /* the run's row in that table */
     struct w_chunk chunks[W_CHUNKS];
 } world;
 
@@ -250,6 +251,7 @@ static inline uint64_t w_run(struct world *w, const char *sql)
     if (w_says(sql, "UPDATE chunk SET recipients=")) return w_raise(w, sql);
     if (w_says(sql, "UPDATE chunk SET next_due=")) return 1;
     if (w_says(sql, "UPDATE delivery SET maybe=1")) return w_doubt(w, sql);
+    if (w_says(sql, "INSERT INTO parked")) return w->parked = true;
     if (w_says(sql, "UPDATE chunk SET unknown=unknown-")) {
         struct w_chunk *c = w_chunk_of(w, sql);
         c->counters[OUTCOME_UNKNOWN] -= (int)w_number(sql, "unknown=unknown-");

@@ -131,6 +131,23 @@ void broker_queues_refused(struct broker_queues *q)
     for (int i = 0; i < q->n; i++) q->items[i].declared = false;
 }
 
+void broker_queues_take(struct broker_queues *q, int consumer)
+{
+    q->items[consumer].in_hand++;
+}
+
+void broker_queues_let_go(struct broker_queues *q, int consumer)
+{
+    q->items[consumer].in_hand--;
+}
+
+int broker_queues_in_hand(const struct broker_queues *q)
+{
+    int in_hand = 0;
+    for (int i = 0; i < q->n; i++) in_hand += q->items[i].in_hand;
+    return in_hand;
+}
+
 static struct err reach_delay(struct broker_queues *q, struct broker *b, int delay_s)
 {
     for (int i = 0; i < q->n_delays; i++)

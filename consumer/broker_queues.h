@@ -57,6 +57,12 @@ void broker_queues_cancelled(struct broker_queues *q, int consumer);
 void broker_queues_lost(struct broker_queues *q);
 void broker_queues_refused(struct broker_queues *q);
 
+/* broker_queues_take: that consumer got a message. broker_queues_let_go: the message, or what it
+ * was in hand for, is over. broker_queues_in_hand: how many are not, of all consumers. */
+void broker_queues_take(struct broker_queues *q, int consumer);
+void broker_queues_let_go(struct broker_queues *q, int consumer);
+int broker_queues_in_hand(const struct broker_queues *q);
+
 /* broker_queues_reach: before a publish: declares the queue of that key and, where delay_s is not
  * 0, that delay queue, unless this connection has done so. */
 struct err broker_queues_reach(struct broker_queues *q, struct broker *b, const char *key,

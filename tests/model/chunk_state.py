@@ -120,6 +120,18 @@ def worker(phase, message, n, lost=0, **others):
     return plain._replace(**others) if others else plain
 
 
+def placed(state, i, w, others=None):
+    """The workers with w in place i."""
+    workers = list(state.workers if others is None else others)
+    workers[i] = w
+    return tuple(workers)
+
+
+def message_of(w):
+    """The message that a worker has in hand."""
+    return Message(w.attempt, w.mask, w.reading, 0)
+
+
 def positions(mask):
     """The positions in a mask, ascending."""
     position, found = 0, []

@@ -1,11 +1,14 @@
 """What workers do with a chunk, step by step, and what can happen to them. Mirrors consumer/ledger.c,
-intake.c and sender.c: one function per phase, one step per thing that others can see."""
+intake.c and sender.c: one function per phase, one step per thing that others can see. The last phases of a
+message are in chunk_messages.py."""
 
 import chunk_ledger as ledger
+import chunk_messages
 from chunk_state import (
     ACK, CLAIMED, CLAIM_UNSURE, CLOSING, COPY, DEAD, DEFERRED, DEFERRING, END_BUMP, END_DONE,
     END_NAMES, END_RELEASE, END_STUCK, GATHERING, GO, GO_ON, IDLE, LATE, OPEN, PARK, PAUSED, RECORD,
-    RETRY_LATE, SENT, STATUS_NAMES, UNKNOWN, Message, Straggler, outcome, outcome_status, positions, worker)
+    RETRY_LATE, SENT, STATUS_NAMES, UNKNOWN, Message, Straggler, message_of, outcome, outcome_status, placed,
+    positions, worker)
 
 
 def steps(m, state, out):
@@ -21,17 +24,6 @@ def steps(m, state, out):
 
 
 # --- small help
-
-
-def placed(state, i, w, others=None):
-    """The workers with w in place i."""
-    workers = list(state.workers if others is None else others)
-    workers[i] = w
-    return tuple(workers)
-
-
-def message_of(w):
-    return Message(w.attempt, w.mask, w.reading, 0)
 
 
 def goes_on(m, w, phase, **others):
@@ -390,7 +382,7 @@ def report_late(m, state, i, w, out):
            workers=placed(state, i, goes_on(m, w, phase)))
 
 
-# --- messages (C7, C9, C10)
+# --- the retry (C7)
 
 
 def retry_message(w):
@@ -416,57 +408,6 @@ def publish_retry_late(m, state, i, w, out):
     """Only with C7.order off."""
     m.step(out, f"a worker publishes attempt {w.attempt + 1}", state,
            broker=m.published(state.broker, retry_message(w)), workers=placed(state, i, goes_on(m, w, ACK)))
-
-
-def publish_copy(m, state, i, w, out):
-    broker = m.published(state.broker, message_of(w))
-    acking = placed(state, i, w._replace(phase=ACK))
-    m.step(out, "a copy goes to the delay queue, confirmed", state, broker=broker, workers=acking)
-    if m.can(state, "unconfirmed"):
-        m.fault(out, "a copy goes to the delay queue, the confirm is lost", state, "unconfirmed",
-                broker=broker)
-        if not m.on["C8.confirm"]:
-            m.fault(out, "the copy never reached the broker", state, "unconfirmed", workers=acking)
-
-
-def record(m, state, i, w, out):
-    """ledger_park, O2: the row first. Then control is read again: it may change once more before the message
-    is parked, and who has changed it looks for the row."""
-    recorded = state.parking._replace(row=1) if m.on["O2.row"] else state.parking
-    m.step(out, "a worker records that the run has parked messages", state, parking=recorded,
-           workers=placed(state, i, w._replace(phase=PARK)))
-    copying = placed(state, i, w._replace(phase=COPY))
-    if state.row.control != PAUSED:
-        m.step(out, "a worker records it, and finds the run not paused", state, parking=recorded,
-               workers=copying)
-    if m.can(state, "unsure"):
-        m.fault(out, "a worker cannot record it", state, "unsure", workers=copying)
-
-
-def park(m, state, i, w, out):
-    messages = m.published(state.parking.messages, message_of(w))
-    parked, acking = state.parking._replace(messages=messages), placed(state, i, w._replace(phase=ACK))
-    m.step(out, "a message is parked, confirmed", state, parking=parked, workers=acking)
-    if m.can(state, "unconfirmed"):
-        m.fault(out, "a message is parked, the confirm is lost", state, "unconfirmed", parking=parked)
-        if not m.on["C8.confirm"]:
-            m.fault(out, "the parked copy never reached the broker", state, "unconfirmed", workers=acking)
-
-
-def publish_dead(m, state, i, w, out):
-    letter = message_of(w)
-    dead = state.dead if letter in state.dead else state.dead + (letter,)
-    m.step(out, "a dead letter, confirmed", state, dead=dead, workers=placed(state, i, w._replace(phase=ACK)))
-
-
-def ack(m, state, i, w, out):
-    m.step(out, "a worker acks", state, workers=placed(state, i, IDLE))
-    if w.lost and not m.on["C9.void"]:
-        for j, other in enumerate(state.workers):
-            if j != i and other and not other.lost:
-                workers = placed(state, j, other._replace(lost=1))
-                m.step(out, "a worker acks by an old tag: another message is gone", state,
-                       workers=placed(state, i, IDLE, workers))
 
 
 # --- faults
@@ -507,6 +448,7 @@ def crash(m, state, i, w, out):
 
 PHASES = {
     CLAIM_UNSURE: claim_again, CLAIMED: recover, GATHERING: gather, DEFERRING: publish_retry,
-    CLOSING: commit, RETRY_LATE: publish_retry_late, LATE: report_late, COPY: publish_copy, RECORD: record,
-    PARK: park, DEAD: publish_dead, ACK: ack,
+    CLOSING: commit, RETRY_LATE: publish_retry_late, LATE: report_late, COPY: chunk_messages.publish_copy,
+    RECORD: chunk_messages.record, PARK: chunk_messages.park, DEAD: chunk_messages.publish_dead,
+    ACK: chunk_messages.ack,
 }

@@ -1,17 +1,18 @@
 """The model of one chunk: from its first message to the end of its last attempt, under faults."""
 
+import chunk_parked
 import chunk_promises
 import chunk_worker
 import chunk_world
 from chunk_state import (
-    CLAIMED, CLOSING, CONFIRMED, COUNTERS, GO, IDLE, OUTBOX, PLANNED, QUEUED, READ, RESTORED, Ghost, Message,
-    Producer, Row, State, positions)
+    CLAIMED, CLOSING, CONFIRMED, COUNTERS, GO, IDLE, NOT_PARKED, OUTBOX, PLANNED, QUEUED, READ, RESTORED, Ghost,
+    Message, Producer, Row, State, positions)
 
 # What may happen how often is an exploration's budget. Those that break something are faults: liveness
 # is judged without them.
 EVENTS = ("crash", "expire", "unsure", "late", "channel", "double", "unconfirmed", "drop", "refuse", "stop",
           "pause", "cancel", "resend", "retry", "mark", "requeue", "bury", "lose", "due", "audience",
-          "returned", "suppress", "rewind", "skip")
+          "returned", "suppress", "rewind", "skip", "forget")
 
 # The rules that can be switched off, one by one. rules.py says what comes of it.
 SWITCHES = (
@@ -23,7 +24,8 @@ SWITCHES = (
     "C11.limit", "C11.reset", "C11.unknown", "C11.dead", "C12.maybe",
     "C13.raise", "C13.known", "C13.attempt", "C13.digest",
     "P3.returned", "P4.queued", "P5.outbox", "P6.overdue",
-    "O1.leased", "O1.between", "O1.all", "O1.token", "O3.doubt", "O3.leased")
+    "O1.leased", "O1.between", "O1.all", "O1.token", "O2.row", "O2.due", "O2.moved", "O2.idle", "O3.doubt",
+    "O3.leased")
 
 SAME_MESSAGES_MAX = 2  # a third copy of a message adds nothing that two workers could notice
 COUNT_MAX = 4
@@ -57,7 +59,7 @@ class ChunkModel:
         producer = {"new": Producer(READ, OUTBOX, 1, 0), "planned": Producer(CONFIRMED, OUTBOX, 1, 0),
                     "queued": ()}[self.start]
         return State(row, broker, (), (IDLE,) * self.workers, (), (), producer, 0,
-                     Ghost(zero, zero, zero, 0, 0, 0, ""), self.budget, ())
+                     Ghost(zero, zero, zero, 0, 0, 0, ""), self.budget, (), NOT_PARKED)
 
     def successors(self, state):
         out = []
@@ -129,7 +131,7 @@ def since(seq, row_seq):
 def after(state, changes):
     """The state with these changes, one for all that differ in names only: workers and messages sorted,
     seq counted from the row's."""
-    row, broker, dead, workers, orphans, late, producer, audience, ghost, budget, backup = map(
+    row, broker, dead, workers, orphans, late, producer, audience, ghost, budget, backup, parking = map(
         changes.get, State._fields, state)
     if row.seq:
         workers = [w and w._replace(seq=since(w.seq, row.seq),
@@ -142,5 +144,7 @@ def after(state, changes):
         row = row._replace(seq=0)
     if backup == RESTORED and not any(w and CLAIMED <= w.phase <= CLOSING and w.seq > 0 for w in workers):
         backup = ()
+    if parking != NOT_PARKED:
+        parking = chunk_parked.in_order(parking, workers)
     return State(row, tuple(sorted(broker)), tuple(sorted(dead)), tuple(sorted(workers)),
-                 tuple(sorted(orphans)), late, producer, audience, ghost, budget, backup)
+                 tuple(sorted(orphans)), late, producer, audience, ghost, budget, backup, parking)

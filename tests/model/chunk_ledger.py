@@ -34,7 +34,7 @@ def claimed_row(m, row, reading, counted=True):
                         claims=min(row.claims + counted, m.limit))
 
 
-DROP, DELAY, BURY = range(3)
+DROP, DELAY, BURY, PARK = range(4)
 
 
 def turn_away(m, row, message):
@@ -49,7 +49,7 @@ def turn_away(m, row, message):
         return DELAY if m.on["C2.ahead"] else DROP
     if row.live:
         return DELAY if m.on["C2.held"] else DROP
-    return DELAY if row.control == PAUSED else None
+    return PARK if row.control == PAUSED else None
 
 
 # --- recovery (C3)

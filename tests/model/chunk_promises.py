@@ -1,5 +1,6 @@
 """What must hold in every state of the chunk's world, and when everything is settled."""
 
+import chunk_parked
 from chunk_state import (
     COUNTERS, DEFERRED, DONE, FAILED, QUEUED, RESTORED, SENT, SKIPPED, STATUS_NAMES, STUCK, SUPPRESSED,
     UNKNOWN, delivery_attempt, delivery_maybe, delivery_reading, delivery_status)
@@ -17,11 +18,12 @@ def violation(m, state):
 
 
 def is_final(m, state):
-    """The chunk is done, or stuck with a dead letter, and nothing of it is left anywhere."""
+    """The chunk is done, or stuck with a dead letter, and nothing of it is left anywhere. Where `due` was too
+    early, what was parked later may be: nobody looks for it."""
     row = state.row
     settled = row.state == DONE or (row.state == STUCK and state.dead)
     return bool(settled and not state.broker and not any(state.workers) and not state.orphans
-                and not state.straggler and not state.producer)
+                and not state.straggler and not state.producer and chunk_parked.is_over(m, state))
 
 
 def accounts(m, row):
@@ -102,12 +104,13 @@ def window(m, state):
 
 
 def represented(m, state):
-    """C10: as long as the chunk is open, a message of its attempt is with the broker or in hand, or a dead
-    letter that the operator has not given back yet. For a stuck one there is a letter, or will be."""
+    """C10: as long as the chunk is open, a message of its attempt is with the broker (parked ones count), in
+    hand, or a dead letter that the operator has not given back yet. For a stuck one there is a letter, or will be."""
     row = state.row
-    if row.state not in (QUEUED, STUCK) or m.spent(state, "lose") or m.spent(state, "rewind"):
+    if row.state not in (QUEUED, STUCK) or any(m.spent(state, gone) for gone in ("lose", "rewind", "forget")):
         return None
-    if any(stands_for(row, message) for message in state.broker + state.dead):
+    messages = state.broker + state.dead + chunk_parked.messages(state.parking)
+    if any(stands_for(row, message) for message in messages):
         return None
     if any(w and not w.lost and stands_for(row, w) for w in state.workers):
         return None

@@ -38,9 +38,10 @@ Worker = namedtuple("Worker", "phase attempt mask reading lost mine seq work ans
                               " outcomes maybe old deferred flying accepted poison stopping txn then known")
 
 # Where a worker is with its chunk.
-CLAIM_UNSURE, CLAIMED, GATHERING, DEFERRING, CLOSING, RETRY_LATE, LATE, COPY, DEAD, ACK = range(10)
+(CLAIM_UNSURE, CLAIMED, GATHERING, DEFERRING, CLOSING, RETRY_LATE, LATE, COPY, RECORD, PARK, DEAD,
+ ACK) = range(12)
 PHASE_NAMES = ("claim unsure", "claimed", "gathering", "deferring", "closing", "retry after bump",
-               "late replies", "to copy", "to dead letters", "to ack")
+               "late replies", "to copy", "to record", "to park", "to dead letters", "to ack")
 
 # A transaction under way; unsure: the connection is gone and nobody told the result.
 Transaction = namedtuple("Transaction", "end outcomes old started granted seq unsure")
@@ -55,6 +56,14 @@ Producer = namedtuple("Producer", "phase why attempt digest")
 READ, CONFIRMED = range(2)
 OUTBOX, OVERDUE = range(2)
 
+# What is parked (O2). row: there is one in table parked. messages: in the queue of parked messages. movers:
+# who took one of them and has not acked it.
+Parking = namedtuple("Parking", "row messages movers")
+Mover = namedtuple("Mover", "phase message")
+LOOKING, TAKEN, COPIED = range(3)
+MOVER_NAMES = ("looking", "taken", "copied")
+NOT_PARKED = Parking(0, (), ())
+
 # What nobody in the system knows, kept to judge by. accepted: times, per recipient id; ambiguous: times that
 # a worker was lost with it; resent: by the operator; marked: positions that the operator called sent;
 # takeovers: claims since the last progress of a chunk whose last claim had not come to an end.
@@ -63,7 +72,7 @@ Ghost = namedtuple("Ghost", "accepted ambiguous resent marked deadline takeovers
 # orphans: recipients whose mails are in sockets that nobody has any more. dead: the dead letters. backup: the
 # row as it is in a copy of the database; RESTORED once that has replaced it and no worker has noticed; or ().
 State = namedtuple("State",
-                   "row broker dead workers orphans straggler producer audience ghost budget backup")
+                   "row broker dead workers orphans straggler producer audience ghost budget backup parking")
 RESTORED = "restored"
 
 IDLE = ()
@@ -111,6 +120,18 @@ def worker(phase, message, n, lost=0, **others):
     return plain._replace(**others) if others else plain
 
 
+def placed(state, i, w, others=None):
+    """The workers with w in place i."""
+    workers = list(state.workers if others is None else others)
+    workers[i] = w
+    return tuple(workers)
+
+
+def message_of(w):
+    """The message that a worker has in hand."""
+    return Message(w.attempt, w.mask, w.reading, 0)
+
+
 def positions(mask):
     """The positions in a mask, ascending."""
     position, found = 0, []
@@ -150,12 +171,21 @@ def describe_worker(w):
     return f"{text} {','.join(flags)}".rstrip()
 
 
+def describe_parking(parking):
+    parked = " ".join(f"a{m.attempt}{positions(m.mask)}" for m in parking.messages)
+    movers = ", ".join(f"{MOVER_NAMES[v.phase]} a{v.message.attempt}" if v.message else "looking"
+                       for v in parking.movers)
+    return f"parked: {'row' if parking.row else 'no row'}, queue [{parked}], movers [{movers}]"
+
+
 def describe(state):
     """The state in a few lines, for counterexamples."""
     lines = [describe_row(state.row)]
     lines += [f"worker: {describe_worker(w)}" for w in state.workers if w]
     if state.broker:
         lines.append("broker: " + " ".join(f"a{m.attempt}{positions(m.mask)}" for m in state.broker))
+    if state.parking != NOT_PARKED:
+        lines.append(describe_parking(state.parking))
     if state.dead:
         lines.append("dead letters: " + " ".join(f"a{m.attempt}{positions(m.mask)}" for m in state.dead))
     if state.backup and state.backup != RESTORED:

@@ -1,11 +1,14 @@
 """What workers do with a chunk, step by step, and what can happen to them. Mirrors consumer/ledger.c,
-intake.c and sender.c: one function per phase, one step per thing that others can see."""
+intake.c and sender.c: one function per phase, one step per thing that others can see. The last phases of a
+message are in chunk_messages.py."""
 
 import chunk_ledger as ledger
+import chunk_messages
 from chunk_state import (
     ACK, CLAIMED, CLAIM_UNSURE, CLOSING, COPY, DEAD, DEFERRED, DEFERRING, END_BUMP, END_DONE,
-    END_NAMES, END_RELEASE, END_STUCK, GATHERING, GO, GO_ON, IDLE, LATE, OPEN, PAUSED, RETRY_LATE, SENT,
-    STATUS_NAMES, UNKNOWN, Message, Straggler, outcome, outcome_status, positions, worker)
+    END_NAMES, END_RELEASE, END_STUCK, GATHERING, GO, GO_ON, IDLE, LATE, OPEN, PARK, PAUSED, RECORD,
+    RETRY_LATE, SENT, STATUS_NAMES, UNKNOWN, Message, Straggler, message_of, outcome, outcome_status, placed,
+    positions, worker)
 
 
 def steps(m, state, out):
@@ -21,17 +24,6 @@ def steps(m, state, out):
 
 
 # --- small help
-
-
-def placed(state, i, w, others=None):
-    """The workers with w in place i."""
-    workers = list(state.workers if others is None else others)
-    workers[i] = w
-    return tuple(workers)
-
-
-def message_of(w):
-    return Message(w.attempt, w.mask, w.reading, 0)
 
 
 def goes_on(m, w, phase, **others):
@@ -106,6 +98,9 @@ def claim(m, state, i, message, rest, out):
         returned = message._replace(returns=message.returns + 1)
         back = rest if returned.returns > m.delivery_limit else m.published(rest, returned)
         m.step(out, "a worker returns the message by nack", state, broker=back)
+    elif fate == ledger.PARK:
+        m.step(out, "a worker takes a message of a paused run", state, broker=rest,
+               workers=placed(state, i, worker(RECORD, message, m.n)))
     # A copy in the delay queue for the message: the same state.
 
 
@@ -145,7 +140,7 @@ def claim_again(m, state, i, w, out):
     else:
         fate = ledger.turn_away(m, state.row, message)
         if fate is not None:
-            phase = {ledger.DROP: ACK, ledger.BURY: DEAD, ledger.DELAY: COPY}[fate]
+            phase = {ledger.DROP: ACK, ledger.BURY: DEAD, ledger.DELAY: COPY, ledger.PARK: RECORD}[fate]
             m.step(out, "a worker repeats its claim: turned away", state,
                    workers=placed(state, i, goes_on(m, w, phase)))
     if m.can(state, "stop"):
@@ -285,8 +280,9 @@ def execute(m, state, i, w, out):
         lose(m, state._replace(row=row), i, w, out, f"its transaction ({name}) matches nothing")
     else:
         workers, ghost, straggler = after_execution(m, state, i, txn)
-        m.step(out, f"committed: {name}", state, row=row, ghost=ghost, straggler=straggler,
-               workers=placed(state, i, after_commit(m, w, row.seq), workers))
+        for after in after_commit(m, state, w, row.seq):
+            m.step(out, f"committed: {name}", state, row=row, ghost=ghost, straggler=straggler,
+                   workers=placed(state, i, after, workers))
         if m.can(state, "unsure"):
             unsure = w._replace(txn=txn._replace(unsure=1), mine=int(w.mine and txn.end == GO_ON))
             m.fault(out, f"committed: {name}, but the reply is lost", state, "unsure", row=row, ghost=ghost,
@@ -311,8 +307,16 @@ def after_execution(m, state, i, txn):
     return workers, ghost, straggler
 
 
-def after_commit(m, w, seq):
-    """ledger_committed: the worker that knows its transaction was applied."""
+def after_commit(m, state, w, seq):
+    """The worker that knows its transaction was applied. Of a run that was ever paused it may have read that
+    it is, and parks what it released, or that it is not: control may have changed since."""
+    if w.txn.end == END_RELEASE and m.on["C8.copy"] and m.spent(state, "pause"):
+        return goes_on(m, w, COPY), goes_on(m, w, RECORD)
+    return (committed(m, w, seq),)
+
+
+def committed(m, w, seq):
+    """ledger_committed."""
     txn = w.txn
     for p, o in enumerate(txn.outcomes):
         if outcome_status(o) == DEFERRED:
@@ -340,8 +344,8 @@ AFTER_END = {
 def resync(m, state, i, w, out):
     verdict = ledger.resync(m, w, state.row)
     if verdict == ledger.APPLIED:
-        m.step(out, "resync: it was applied", state,
-               workers=placed(state, i, after_commit(m, w, state.row.seq)))
+        for after in after_commit(m, state, w, state.row.seq):
+            m.step(out, "resync: it was applied", state, workers=placed(state, i, after))
     elif verdict == ledger.REPEAT:
         m.step(out, "resync: it was not applied, again", state,
                workers=placed(state, i, w._replace(txn=w.txn._replace(unsure=0))))
@@ -378,7 +382,7 @@ def report_late(m, state, i, w, out):
            workers=placed(state, i, goes_on(m, w, phase)))
 
 
-# --- messages (C7, C9, C10)
+# --- the retry (C7)
 
 
 def retry_message(w):
@@ -404,33 +408,6 @@ def publish_retry_late(m, state, i, w, out):
     """Only with C7.order off."""
     m.step(out, f"a worker publishes attempt {w.attempt + 1}", state,
            broker=m.published(state.broker, retry_message(w)), workers=placed(state, i, goes_on(m, w, ACK)))
-
-
-def publish_copy(m, state, i, w, out):
-    broker = m.published(state.broker, message_of(w))
-    acking = placed(state, i, w._replace(phase=ACK))
-    m.step(out, "a copy goes to the delay queue, confirmed", state, broker=broker, workers=acking)
-    if m.can(state, "unconfirmed"):
-        m.fault(out, "a copy goes to the delay queue, the confirm is lost", state, "unconfirmed",
-                broker=broker)
-        if not m.on["C8.confirm"]:
-            m.fault(out, "the copy never reached the broker", state, "unconfirmed", workers=acking)
-
-
-def publish_dead(m, state, i, w, out):
-    letter = message_of(w)
-    dead = state.dead if letter in state.dead else state.dead + (letter,)
-    m.step(out, "a dead letter, confirmed", state, dead=dead, workers=placed(state, i, w._replace(phase=ACK)))
-
-
-def ack(m, state, i, w, out):
-    m.step(out, "a worker acks", state, workers=placed(state, i, IDLE))
-    if w.lost and not m.on["C9.void"]:
-        for j, other in enumerate(state.workers):
-            if j != i and other and not other.lost:
-                workers = placed(state, j, other._replace(lost=1))
-                m.step(out, "a worker acks by an old tag: another message is gone", state,
-                       workers=placed(state, i, IDLE, workers))
 
 
 # --- faults
@@ -462,8 +439,8 @@ def crash(m, state, i, w, out):
     matched, row = ledger.execute(m, state.row, w.txn, w.attempt, w.reading, w.mine)
     if matched:
         workers, ghost, straggler = after_execution(m, state, i, w.txn)
-        committed = w._replace(txn=())
-        ghost = lost_with(m, state._replace(ghost=ghost), committed)
+        applied = w._replace(txn=())
+        ghost = lost_with(m, state._replace(ghost=ghost), applied)
         m.fault(out, f"a worker crashes; committed: {END_NAMES[w.txn.end]}", state, "crash", row=row,
                 broker=broker, orphans=orphans, ghost=ghost, straggler=straggler,
                 workers=placed(state, i, IDLE, workers))
@@ -471,6 +448,7 @@ def crash(m, state, i, w, out):
 
 PHASES = {
     CLAIM_UNSURE: claim_again, CLAIMED: recover, GATHERING: gather, DEFERRING: publish_retry,
-    CLOSING: commit, RETRY_LATE: publish_retry_late, LATE: report_late, COPY: publish_copy,
-    DEAD: publish_dead, ACK: ack,
+    CLOSING: commit, RETRY_LATE: publish_retry_late, LATE: report_late, COPY: chunk_messages.publish_copy,
+    RECORD: chunk_messages.record, PARK: chunk_messages.park, DEAD: chunk_messages.publish_dead,
+    ACK: chunk_messages.ack,
 }

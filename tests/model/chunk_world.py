@@ -2,6 +2,7 @@
 strike no worker. Mirrors producer/republish.c, producer/due.c, console/reopen.c and console/control.c."""
 
 import chunk_ledger as ledger
+import chunk_parked
 import chunk_worker
 from chunk_state import (
     CANCELLED, CLOSING, CONFIRMED, DEFERRED, DONE, FAILED, GATHERING, GO, OUTBOX, OVERDUE, PAUSED, PLANNED,
@@ -14,6 +15,7 @@ def steps(m, state, out):
     sockets(m, state, out)
     straggler(m, state, out)
     broker(m, state, out)
+    chunk_parked.steps(m, state, out)
     producer(m, state, out)
     operator(m, state, out)
     backup(m, state, out)
@@ -81,7 +83,8 @@ def backup(m, state, out):
         noted = tuple(w and w._replace(then=w.mine) for w in state.workers)
         m.step(out, "the database is copied", state, backup=state.row, workers=noted)
         return
-    others = [message for message in state.broker if message.attempt <= state.backup.attempt]
+    others = [message for message in state.broker + chunk_parked.messages(state.parking)
+              if message.attempt <= state.backup.attempt]
     others += [w for w in state.workers if w and not (w.mine and GATHERING <= w.phase <= CLOSING)]
     if state.backup.state == QUEUED and not others and not state.producer and any(state.workers):
         mine = tuple(w and w._replace(mine=w.then, then=0) for w in state.workers)
@@ -121,7 +124,8 @@ def producer_looks(m, state, out):
     if row.state != QUEUED or row.live or row.control == PAUSED:
         return
     found = Producer(READ, OVERDUE, row.attempt, row.digest)
-    waits = any(message.attempt <= row.attempt for message in state.broker)
+    waiting = state.broker + chunk_parked.messages_to_move(state.parking)
+    waits = any(message.attempt <= row.attempt for message in waiting)
     if not waits and not any(state.workers) and m.on["P6.overdue"]:
         m.step(out, "the producer finds the chunk overdue", state, producer=found)
     elif m.can(state, "due") and state.backup != RESTORED:
@@ -155,13 +159,14 @@ def producer_publishes(m, state, p, out):
 def operator(m, state, out):
     row = state.row
     if row.control == PAUSED:
-        m.step(out, "the operator resumes the run", state, row=row._replace(control=GO))
+        m.step(out, "the operator resumes the run", state, row=row._replace(control=GO),
+               parking=chunk_parked.mover_starts(m, state.parking))
     elif row.control == GO and m.can(state, "pause"):
         m.step(out, "the operator pauses the run", state, row=row._replace(control=PAUSED),
                budget=m.spend(state, "pause"))
     if row.control != CANCELLED and row.state in (PLANNED, QUEUED) and m.can(state, "cancel"):
         m.step(out, "the operator cancels the run", state, row=row._replace(control=CANCELLED),
-               budget=m.spend(state, "cancel"))
+               parking=chunk_parked.mover_starts(m, state.parking), budget=m.spend(state, "cancel"))
     if m.can(state, "mark") and chosen(row, (UNKNOWN,)) and not row.live:
         mark(m, state, out)
     if row.control != CANCELLED and (not row.live or not m.on["O1.leased"]):

@@ -21,6 +21,10 @@ enum {
     HEARTBEAT_DEFAULT_S = 20,
     CONNECT_TIMEOUT_DEFAULT_MS = 5000,
     RPC_TIMEOUT_DEFAULT_MS = 10000,
+    /* A quorum queue of RabbitMQ 3.10 can be left without a Raft leader when a node dies seconds
+     * after the declaration. It then answers a publish with neither confirm nor error. An election
+     * takes a few seconds, and a broker slower than RPC_TIMEOUT has lost the connection before. */
+    CONFIRM_TIMEOUT_DEFAULT_MS = 30000,
     CLOSE_TIMEOUT_MS = 2000,
     WINDOW_DEFAULT = 1024,
     BODY_DEFAULT = 16 * 1024 * 1024, /* RabbitMQ 4.0's own limit by default */
@@ -274,6 +278,8 @@ static struct broker *new_broker(const struct broker_config *c)
     snprintf(b->where, sizeof b->where, "%.255s:%d", c->host, c->port);
     b->max_body = c->max_body ? c->max_body : BODY_DEFAULT;
     broker_window_init(&b->window, (uint32_t)or_default(c->window, WINDOW_DEFAULT));
+    b->routes = mem_alloc(b->window.size * sizeof *b->routes);
+    b->confirm_timeout_ms = or_default(c->confirm_timeout_ms, CONFIRM_TIMEOUT_DEFAULT_MS);
     broker_assembly_init(&b->delivery, b->max_body);
     broker_assembly_init(&b->returned, 0);
     init_amqp_pool(&b->header_pool, 4096);
@@ -312,6 +318,7 @@ void broker_close(struct broker *b)
     }
     if (b->conn) amqp_destroy_connection(b->conn);
     broker_window_fini(&b->window);
+    free(b->routes);
     broker_assembly_fini(&b->delivery);
     broker_assembly_fini(&b->returned);
     empty_amqp_pool(&b->header_pool);

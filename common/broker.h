@@ -2,11 +2,12 @@
  * topology (exchanges mailflock and mailflock.dead, queues of chunks, delay queues).
  *
  * A struct broker belongs to one thread. Nothing here waits longer than a stated limit: connecting
- * for connect_timeout_ms, each request for rpc_timeout_ms, a dead link for two heartbeats.
- * After a loss every function answers the error of the loss; the caller closes, waits with jitter
- * (clock_backoff_ms) and opens anew. Delivery and publish tags are void then: what was not
- * acknowledged is delivered again, and what was not confirmed may or may not have been taken.
- * While the broker reads nothing from us (broker_is_blocked), requests answer ERR_TIMEOUT.
+ * for connect_timeout_ms, each request for rpc_timeout_ms, a dead link for two heartbeats, a
+ * confirm for confirm_timeout_ms. After a loss every function answers the error of the loss; the
+ * caller closes, waits with jitter (clock_backoff_ms) and opens anew. Delivery and publish tags are
+ * void then: what was not acknowledged is delivered again, and what was not confirmed may or may
+ * not have been taken. While the broker reads nothing from us (broker_is_blocked), requests answer
+ * ERR_TIMEOUT.
  *
  * The loop of an owner: poll broker_fd (not while broker_has_buffered), then broker_next with
  * timeout 0 until BROKER_NONE; in any case once every half heartbeat, since the library sends and
@@ -50,6 +51,7 @@ struct broker_config {
     int heartbeat_s;        /* 20; the server may ask for less */
     int connect_timeout_ms; /* 5000; name resolution is not included */
     int rpc_timeout_ms;     /* 10000 */
+    int confirm_timeout_ms; /* 30000 */
     int window;             /* 1024: publishes without an event yet */
     size_t max_body;        /* 16 MiB, of deliveries and of publishes */
     const char *name;       /* shown as the connection's name by RabbitMQ */
@@ -185,7 +187,9 @@ struct broker_event {
 
 /* broker_next: the next event, waiting up to timeout_ms (0: only what is there already). An error
  * is a loss, and then event->kind is BROKER_LOST. A signal does not end the wait. Confirms come one
- * tag at a time, each tag once, in the order in which the broker resolved them. */
+ * tag at a time, each tag once, in the order in which the broker resolved them. A publish without
+ * its event for confirm_timeout_ms is a loss, judged when there is nothing more to read; the time
+ * in which the broker is blocked does not count. */
 struct err broker_next(struct broker *b, int timeout_ms, struct broker_event *event) MUST_CHECK;
 
 /* broker_header_get: a text header of the last BROKER_DELIVERY into out, cut to size; false where

@@ -4,6 +4,7 @@
  * can be released before every read; only a body of a single frame is borrowed from it. */
 #include "common/broker_internal.h"
 
+#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -122,6 +123,7 @@ static bool take_method(struct broker *b, const amqp_frame_t *frame, struct brok
         return take_blocked(b, m->decoded, event);
     case AMQP_CONNECTION_UNBLOCKED_METHOD:
         b->blocked = false;
+        b->unblocked_us = clock_boot_us();
         event->kind = BROKER_UNBLOCKED;
         return true;
     case AMQP_CHANNEL_CLOSE_METHOD:
@@ -269,6 +271,21 @@ static struct timeval time_left(int64_t deadline_us)
     return (struct timeval){left_us / 1000000, left_us % 1000000};
 }
 
+/* Called when there is nothing to read: a process that was late itself finds its confirms first. */
+static void judge_confirms(struct broker *b)
+{
+    uint64_t tag;
+    int64_t since_us;
+    if (b->blocked || !broker_window_oldest(&b->window, &tag, &since_us)) return;
+    if (since_us < b->unblocked_us) since_us = b->unblocked_us;
+    int64_t waited_ms = (clock_boot_us() - since_us) / 1000;
+    if (waited_ms < b->confirm_timeout_ms) return;
+    broker_lose(b, err_make(ERR_BROKER, 0,
+                            "RabbitMQ at %s did not confirm a publish to %s for %" PRId64
+                            " ms: check that the queue has a leader",
+                            b->where, b->routes[tag % b->window.size], waited_ms));
+}
+
 struct err broker_next(struct broker *b, int timeout_ms, struct broker_event *event)
 {
     *event = (struct broker_event){.reason = "", .message_id = "", .routing_key = ""};
@@ -280,11 +297,14 @@ struct err broker_next(struct broker *b, int timeout_ms, struct broker_event *ev
         amqp_maybe_release_buffers(b->conn);
         int status = amqp_simple_wait_frame_noblock(b->conn, &frame, &left);
         b->drained = status == AMQP_STATUS_TIMEOUT;
-        if (b->drained) return err_none();
-        if (status)
+        if (b->drained) {
+            judge_confirms(b);
+            if (!b->lost.code) return err_none();
+        } else if (status) {
             broker_lose_status(b, status, "reading");
-        else if (take_frame(b, &frame, event))
+        } else if (take_frame(b, &frame, event)) {
             return err_none();
+        }
     }
     return err_none();
 }

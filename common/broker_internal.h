@@ -21,10 +21,11 @@
 #include "common/broker_window.h"
 
 enum {
-    CHANNEL_CONSUME = 1,  /* deliveries and their acknowledgements */
-    CHANNEL_PUBLISH = 2,  /* in confirm mode */
-    CHANNEL_SIDE = 3,     /* opened for each declaration: what the broker refuses closes it */
-    SHORT_TEXT_SIZE = 256 /* an AMQP short string and a NUL */
+    CHANNEL_CONSUME = 1,   /* deliveries and their acknowledgements */
+    CHANNEL_PUBLISH = 2,   /* in confirm mode */
+    CHANNEL_SIDE = 3,      /* opened for each declaration: what the broker refuses closes it */
+    SHORT_TEXT_SIZE = 256, /* an AMQP short string and a NUL */
+    ROUTE_SIZE = 192       /* where a publish went, cut to size: only for an error's text */
 };
 
 /* One of the caller's consumers. Each broker_consume is a consumer of its own at RabbitMQ, with a
@@ -47,6 +48,9 @@ struct broker {
     int n_consumers;
 
     struct broker_window window;
+    char (*routes)[ROUTE_SIZE]; /* of the window's publishes, by tag modulo its size */
+    int confirm_timeout_ms;
+    int64_t unblocked_us; /* when the last alarm was over, or 0 */
     struct broker_assembly delivery, returned;
     amqp_pool_t header_pool; /* the last delivery's headers */
     amqp_table_t headers;

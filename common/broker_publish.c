@@ -11,6 +11,8 @@
 #include <string.h>
 #include <sys/socket.h>
 
+#include "common/clock.h"
+
 enum {
     WRITABLE_WAIT_MS = 200,
     SILENCE_MARGIN_MS = 500,
@@ -124,8 +126,11 @@ struct err broker_publish(struct broker *b, const struct broker_message *message
     TRY(check_ready(b));
     *tag = broker_window_add(&b->window, broker_window_key(message->exchange, message->routing_key,
                                                            message->message_id));
+    snprintf(b->routes[*tag % b->window.size], ROUTE_SIZE, "exchange %s with key %s",
+             message->exchange, message->routing_key);
     int status = write_message(b, message);
     if (status) return broker_lose_status(b, status, "publishing");
+    broker_window_sent(&b->window, *tag, clock_boot_us());
     return err_none();
 }
 

@@ -53,6 +53,22 @@ uint64_t broker_window_add(struct broker_window *w, uint64_t key)
     return w->next++;
 }
 
+void broker_window_sent(struct broker_window *w, uint64_t tag, int64_t now_us)
+{
+    slot_of(w, tag)->sent_us = now_us;
+}
+
+bool broker_window_oldest(const struct broker_window *w, uint64_t *tag, int64_t *sent_us)
+{
+    for (*tag = w->oldest; *tag < w->next; ++*tag) {
+        const struct broker_slot *slot = slot_of(w, *tag);
+        if (slot->state != SLOT_WAITING) continue;
+        *sent_us = slot->sent_us;
+        return true;
+    }
+    return false;
+}
+
 bool broker_window_return(struct broker_window *w, uint64_t key, uint16_t code)
 {
     for (uint64_t tag = w->oldest; tag < w->next; tag++) {

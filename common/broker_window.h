@@ -7,6 +7,7 @@
 
 struct broker_slot {
     uint64_t key;
+    int64_t sent_us;
     uint16_t returned; /* reply code of a basic.return, or 0 */
     uint16_t state;
 };
@@ -36,6 +37,13 @@ uint64_t broker_window_key(const char *exchange, const char *routing_key, const 
 
 /* broker_window_add: the tag of the next publish. The window must not be full. */
 uint64_t broker_window_add(struct broker_window *w, uint64_t key);
+
+/* broker_window_sent: the publish of that tag was written at that moment. */
+void broker_window_sent(struct broker_window *w, uint64_t tag, int64_t now_us);
+
+/* broker_window_oldest: the first tag that the broker has not answered, and when it was sent; false
+ * if none. */
+bool broker_window_oldest(const struct broker_window *w, uint64_t *tag, int64_t *sent_us);
 
 /* broker_window_return: a basic.return (code is not 0) for the oldest unanswered publish with that
  * key; its ack will count as a refusal. False if there is none. */

@@ -1,8 +1,10 @@
 """common/broker against a scripted server: frames of both channels in orders that a real RabbitMQ
 gives only by chance, and frames that break the protocol."""
 
+import re
 import socket
 import threading
+import time
 import unittest
 
 from pika import frame as frames
@@ -129,8 +131,8 @@ class FramesTest(unittest.TestCase):
         if self.stderr is None:
             self.assertEqual(self.probe.close(), "")
 
-    def open(self):
-        self.probe.ok("open", "127.0.0.1", self.server.port, "/", "user", "password")
+    def open(self, *options):
+        self.probe.ok("open", "127.0.0.1", self.server.port, "/", "user", "password", *options)
 
     def consume(self):
         self.open()
@@ -267,6 +269,62 @@ class FramesTest(unittest.TestCase):
         self.open()
         self.server.send(b"\x01\x00\x01\x00\x00\x00\x05hello!")
         self.lost("lost RabbitMQ")
+
+    def wait_past(self, ms):
+        """Lets the program wait for events for that long; there is none."""
+        self.assertEqual(self.probe.event(ms)["kind"], "none")
+
+    def first_event(self):
+        """Events are asked for in short turns, as the programs do."""
+        end = time.monotonic() + DEADLINE_S
+        while time.monotonic() < end:
+            event = self.probe.event(100)
+            if event["kind"] != "none":
+                return event
+        raise AssertionError(f"no event within {DEADLINE_S} s")
+
+    def test_a_confirm_that_does_not_come_is_a_loss(self):
+        self.open("confirm_ms=400")
+        self.publish("bulk.relay", "bulk.other", "bulk.third")
+        self.server.send(ack(1))
+        self.assertEqual(self.events(1), [("confirmed", 1)])
+        event = self.first_event()
+        self.assertEqual((event["kind"], event["permanent"]), ("lost", 0), event.line)
+        said = re.search(r"did not confirm a publish to exchange mailflock with key bulk.other for "
+                         r"(\d+) ms: check that the queue has a leader", event["reason"])
+        self.assertIsNotNone(said, event.line)
+        self.assertGreaterEqual(int(said[1]), 400)
+        self.probe.ok("close")
+        self.server.wait_for(spec.Connection.Close)  # what it held goes back at once
+
+    def test_without_an_open_publish_no_confirm_is_awaited(self):
+        self.open("confirm_ms=100")
+        self.wait_past(400)
+        self.publish("bulk")
+        self.server.send(ack(1))
+        self.assertEqual(self.events(1), [("confirmed", 1)])
+        self.wait_past(400)
+
+    def test_the_time_of_an_alarm_does_not_count(self):
+        self.open("confirm_ms=2000")
+        self.publish("bulk")
+        self.server.send(method(0, spec.Connection.Blocked("low on memory")))
+        self.assertEqual(self.events(1), [("blocked", None)])
+        self.wait_past(3000)
+        self.server.send(method(0, spec.Connection.Unblocked()))
+        self.assertEqual(self.events(1), [("unblocked", None)])
+        self.assertEqual(self.probe.event(0)["kind"], "none")  # it has all its time again
+        event = self.first_event()
+        self.assertEqual(event["kind"], "lost", event.line)
+        self.assertIn("did not confirm", event["reason"])
+
+    def test_a_confirm_that_is_there_counts_however_late_it_is_read(self):
+        self.open("confirm_ms=200")
+        self.publish("bulk", "bulk")
+        self.server.send(ack(2, multiple=True))
+        time.sleep(0.5)  # the program is late, as after a standstill of its host
+        self.assertEqual(self.events(2), [("confirmed", 1), ("confirmed", 2)])
+        self.wait_past(400)
 
     def test_confirm_of_nothing_is_only_a_warning(self):
         self.open()

@@ -1,6 +1,6 @@
 /* Drives common/broker from a test: one command per line on stdin, one answer line on stdout.
  *   open HOST PORT VHOST USER PASSWORD [heartbeat=S window=N max_body=N rpc_ms=N connect_ms=N
- * name=S tls=CAFILE|-] declare KEY LIMIT [DELAY...]    consume KEY PREFETCH [CONSUMER]
+ * confirm_ms=N name=S tls=CAFILE|-] declare KEY LIMIT [DELAY...]    consume KEY PREFETCH [CONSUMER]
  * stop [CONSUMER]    counts QUEUE publish EXCHANGE KEY ID SIZE [HEADER=VALUE]
  * flood COUNT SIZE KEY next MS    header NAME    ack TAG    reject TAG    state    close
  * Answers begin with "ok", "event" or "err"; values are k=v, the last one may hold blanks. */
@@ -44,6 +44,7 @@ static void take_option(struct broker_config *c, char *option)
     if (strcmp(option, "heartbeat") == 0) c->heartbeat_s = (int)strtol(value, NULL, 10);
     if (strcmp(option, "window") == 0) c->window = (int)strtol(value, NULL, 10);
     if (strcmp(option, "rpc_ms") == 0) c->rpc_timeout_ms = (int)strtol(value, NULL, 10);
+    if (strcmp(option, "confirm_ms") == 0) c->confirm_timeout_ms = (int)strtol(value, NULL, 10);
     if (strcmp(option, "connect_ms") == 0) c->connect_timeout_ms = (int)strtol(value, NULL, 10);
     if (strcmp(option, "max_body") == 0) c->max_body = strtoul(value, NULL, 10);
     if (strcmp(option, "name") == 0) c->name = value;

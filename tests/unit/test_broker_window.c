@@ -145,6 +145,27 @@ static void window_is_full_until_its_oldest_is_taken(void **state)
 }
 
 /* Against a plain list of what is open, with answers in random order and width. */
+static void oldest_is_the_first_that_the_broker_has_not_answered(void **state)
+{
+    (void)state;
+    struct broker_window w;
+    uint64_t tag = 0;
+    int64_t sent_us = 0;
+    fill(&w, 4, 0);
+    assert_false(broker_window_oldest(&w, &tag, &sent_us));
+    for (int i = 1; i <= 3; i++) broker_window_sent(&w, broker_window_add(&w, 7), 100 * i);
+    assert_true(broker_window_oldest(&w, &tag, &sent_us));
+    assert_int_equal(tag, 1);
+    assert_int_equal(sent_us, 100);
+    broker_window_resolve(&w, 1, false, true); /* answered, and not taken yet */
+    assert_true(broker_window_oldest(&w, &tag, &sent_us));
+    assert_int_equal(tag, 2);
+    assert_int_equal(sent_us, 200);
+    broker_window_resolve(&w, 3, true, true);
+    assert_false(broker_window_oldest(&w, &tag, &sent_us));
+    broker_window_fini(&w);
+}
+
 static void long_random_use_gives_each_tag_exactly_once(void **state)
 {
     (void)state;
@@ -268,6 +289,7 @@ int main(void)
         cmocka_unit_test(answers_for_unknown_tags_are_refused),
         cmocka_unit_test(zero_multiple_on_an_empty_window_is_refused),
         cmocka_unit_test(window_is_full_until_its_oldest_is_taken),
+        cmocka_unit_test(oldest_is_the_first_that_the_broker_has_not_answered),
         cmocka_unit_test(long_random_use_gives_each_tag_exactly_once),
         cmocka_unit_test(key_tells_the_parts_apart),
         cmocka_unit_test(body_of_one_frame_is_borrowed),

@@ -65,6 +65,7 @@ LARGE = [
     chunk(pause=2, crash=1, refuse=1),
     chunk(pause=1, crash=2, unconfirmed=1, double=1),
     chunk(pause=1, cancel=1, forget=1, crash=1, channel=1),
+    chunk(pause=1, limit=2, crash=2, requeue=1, bury=1),
     chunk(window=2, drop=1, resend=1, crash=1, expire=1),
     chunk(drop=1, resend=2, crash=1, refuse=1),
     chunk(n=3, mark=1, drop=1, expire=2, unsure=1, crash=1),

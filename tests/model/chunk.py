@@ -5,8 +5,8 @@ import chunk_promises
 import chunk_worker
 import chunk_world
 from chunk_state import (
-    CLAIMED, CLOSING, CONFIRMED, COUNTERS, GO, IDLE, NOT_PARKED, OUTBOX, PLANNED, QUEUED, READ, RESTORED, Ghost,
-    Message, Producer, Row, State, positions)
+    CLAIMED, CLOSING, CONFIRMED, COUNTERS, GO, IDLE, NOT_PARKED, OUTBOX, PLANNED, QUEUED, READ, RESTORED,
+    Ghost, Message, Producer, Row, State, positions)
 
 # What may happen how often is an exploration's budget. Those that break something are faults: liveness
 # is judged without them.

@@ -1,5 +1,5 @@
-"""A worker's last steps with a message that it has no further use for: a copy to a delay queue, parked, a dead
-letter, the ack. Mirrors consumer/intake.c and ledger_park of ledger_control.c."""
+"""A worker's last steps with a message that it has no further use for: a copy to a delay queue, parked, a
+dead letter, the ack. Mirrors consumer/intake.c and ledger_park of ledger_control.c."""
 
 from chunk_state import ACK, COPY, IDLE, PARK, PAUSED, message_of, placed
 

@@ -43,8 +43,8 @@ def is_over(m, state):
 
 
 def in_order(parking, workers):
-    """The row counts as deleted as soon as `due` may do it, which is as good as any later time: only who parks
-    a message or moves it could notice."""
+    """The row counts as deleted as soon as `due` may do it, which is as good as any later time: only who
+    parks a message or moves it could notice."""
     row = parking.row
     if row and not parking.messages and not parking.movers and not someone_parks(workers):
         return NOT_PARKED
@@ -142,5 +142,5 @@ def forget(m, state, out):
         if someone_parks(state.workers):
             m.fault(out, "due deletes the row while a worker is parking", state, "forget", parking=NOT_PARKED)
         return
-    m.fault(out, "due deletes queue and row with all that somebody has parked since it looked", state, "forget",
+    m.fault(out, "due deletes queue and row, and what was parked since it looked", state, "forget",
             parking=NOT_PARKED)

@@ -107,7 +107,9 @@ def represented(m, state):
     """C10: as long as the chunk is open, a message of its attempt is with the broker (parked ones count), in
     hand, or a dead letter that the operator has not given back yet. For a stuck one there is a letter, or will be."""
     row = state.row
-    if row.state not in (QUEUED, STUCK) or any(m.spent(state, gone) for gone in ("lose", "rewind", "forget")):
+    if row.state not in (QUEUED, STUCK):
+        return None
+    if any(m.spent(state, fault) for fault in ("lose", "rewind", "forget")):
         return None
     messages = state.broker + state.dead + chunk_parked.messages(state.parking)
     if any(stands_for(row, message) for message in messages):

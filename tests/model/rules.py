@@ -110,6 +110,7 @@ CASES = [
     Case("P5.done", "publishing is done although something is planned", "liveness", 6, dict(reopen=1),
          ProducerModel),
     Case("P6.overdue", "an overdue chunk is not published again", "liveness", 1, dict(lose=1)),
+    Case("P6.overdue", "nor one whose message is parked without a row", "liveness", 4, dict(pause=1, forget=1)),
     Case("P6.resume", "nobody takes up an open run", "liveness", 2, dict(crash=1), ProducerModel),
     Case("P6.sweep", "a run completes only where publishing ends", "liveness", 12, {}, ProducerModel),
     Case("O1.between", "a chunk in the middle of an attempt is opened again", "wrong", 21,

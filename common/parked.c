@@ -3,7 +3,6 @@
 #include "common/parked.h"
 
 #include <inttypes.h>
-#include <stdio.h>
 
 #include "common/broker.h"
 #include "common/clock.h"
@@ -11,8 +10,7 @@
 #include "common/start.h"
 
 enum {
-    NOT_FOUND = 404, /* AMQP 0-9-1: there is no such queue */
-    KEPT_S = 600,    /* queue and row, after the last message was parked */
+    KEPT_S = 600,    /* queue and row of a complete run, after the last message was parked */
     RUNS_MAX = 1000, /* of one sweep; the next one goes on */
     CHUNKS_AT_ONCE = 10000,
 };
@@ -54,82 +52,95 @@ struct err parked_postpone(struct db *db, uint64_t run)
 /* A run with a row, as one sweep finds it. */
 struct parked_run {
     uint64_t id;
-    char at[32]; /* as the database writes it */
-    bool complete, idle;
+    bool over; /* it is complete, and nothing was parked for some time */
 };
 
 /* One whose row in table run is gone counts as complete. */
+#define OVER                                                                                       \
+    "((r.id IS NULL OR r.completed_at IS NOT NULL) AND p.at < UTC_TIMESTAMP(6) - INTERVAL %d "     \
+    "SECOND)"
+
 static struct err find_runs(struct db *db, struct parked_run runs[RUNS_MAX], int *n)
 {
     struct db_result *r;
     *n = 0;
     TRY(db_queryf(db, &r,
-                  "SELECT p.run_id, p.at, r.id IS NULL OR r.completed_at IS NOT NULL,"
-                  " p.at < UTC_TIMESTAMP(6) - INTERVAL %d SECOND"
-                  " FROM parked p LEFT JOIN run r ON r.id=p.run_id"
-                  " WHERE r.id IS NULL OR r.completed_at IS NOT NULL OR r.control<>'paused'"
+                  "SELECT p.run_id, " OVER " FROM parked p LEFT JOIN run r ON r.id=p.run_id"
+                  " WHERE r.id IS NULL OR r.control<>'paused' OR r.completed_at IS NOT NULL"
                   " ORDER BY p.run_id LIMIT %d",
                   KEPT_S, RUNS_MAX));
-    while (db_next(r)) {
-        struct parked_run *run = &runs[(*n)++];
-        run->id = db_u64(r, 0);
-        snprintf(run->at, sizeof run->at, "%s", db_text(r, 1));
-        run->complete = db_u64(r, 2) != 0;
-        run->idle = db_u64(r, 3) != 0;
-    }
+    while (db_next(r)) runs[(*n)++] = (struct parked_run){db_u64(r, 0), db_u64(r, 1) != 0};
     db_result_free(r);
     return err_none();
 }
 
-/* *unused: nothing is in the queue and nobody moves from it; of a complete run every message is of
- * a chunk that is done. A worker that parks one between this look and the deletion loses it: the
- * chunk is overdue some time later (PROTOCOL P6). */
-static struct err delete_unused(struct broker *b, const struct parked_run *run, bool *unused)
+/* What is in the queue of a run that is over are messages of chunks that are done. It may have been
+ * opened again since it was found. */
+static struct err forget(struct broker *b, struct db *db, uint64_t run)
 {
     char key[BROKER_KEY_SIZE], queue[BROKER_QUEUE_SIZE];
-    uint32_t ready = 0, consumers = 0;
-    broker_queue_name(queue, broker_parked_key(key, run->id));
-    struct err e = broker_queue_counts(b, queue, &ready, &consumers);
-    *unused = e.native == NOT_FOUND;
-    if (*unused) return err_none();
-    if (e.code) return e;
-    *unused = !consumers && (run->complete || !ready);
-    return *unused ? broker_delete_queue(b, queue) : err_none();
+    struct db_result *r;
+    TRY(db_queryf(db, &r,
+                  "SELECT 1 FROM parked p LEFT JOIN run r ON r.id=p.run_id WHERE p.run_id=%" PRIu64
+                  " AND " OVER,
+                  run, KEPT_S));
+    bool over = db_next(r);
+    db_result_free(r);
+    if (!over) return err_none();
+    TRY(broker_delete_queue(b, broker_queue_name(queue, broker_parked_key(key, run))));
+    return db_execf(
+        db, NULL,
+        "DELETE p FROM parked p LEFT JOIN run r ON r.id=p.run_id WHERE p.run_id=%" PRIu64
+        " AND " OVER,
+        run, KEPT_S);
 }
 
-/* The row is kept where one was parked since it was read. */
-static struct err forget(const struct settings *settings, struct db *db,
-                         const struct parked_run *run)
+/* The queue is declared before it is counted: RabbitMQ logs each look at one that is not there. */
+static struct err count_ready(struct broker *b, uint64_t run, uint32_t *ready)
 {
-    struct broker *b;
-    struct broker_config config = start_broker_config(settings, "mailflock parked");
-    bool unused = false;
-    TRY(broker_open(&b, &config));
-    struct err e = delete_unused(b, run, &unused);
-    broker_close(b);
-    if (e.code || !unused) return e;
-    return db_execf(db, NULL, "DELETE FROM parked WHERE run_id=%" PRIu64 " AND at='%s'", run->id,
-                    run->at);
+    char key[BROKER_KEY_SIZE], queue[BROKER_QUEUE_SIZE];
+    uint32_t consumers;
+    TRY(broker_declare_parked(b, run));
+    return broker_queue_counts(b, broker_queue_name(queue, broker_parked_key(key, run)), ready,
+                               &consumers);
+}
+
+static struct err visit(const struct settings *settings, struct db *db, struct broker *b,
+                        const struct parked_run *run, int64_t until_us, uint64_t *moved)
+{
+    uint32_t ready;
+    if (run->over) return forget(b, db, run->id);
+    TRY(count_ready(b, run->id, &ready));
+    return ready ? parked_move(settings, db, run->id, until_us, moved) : err_none();
+}
+
+static struct err visit_all(const struct settings *settings, struct db *db, struct broker *b,
+                            const struct parked_run *runs, int n, int64_t until_us, uint64_t *moved)
+{
+    struct err first = err_none();
+    for (int i = 0; i < n && clock_boot_us() < until_us; i++) {
+        uint64_t of_run = 0;
+        struct err e = visit(settings, db, b, &runs[i], until_us, &of_run);
+        *moved += of_run;
+        if (!e.code) continue;
+        log_error("parked", "run=%" PRIu64 " err=\"%s\"", runs[i].id, e.text);
+        if (!first.code) first = e;
+    }
+    return first;
 }
 
 struct err parked_sweep(const struct settings *settings, struct db *db, int64_t until_us,
                         uint64_t *moved)
 {
     static struct parked_run runs[RUNS_MAX];
-    struct err first = err_none();
+    struct broker_config config = start_broker_config(settings, "mailflock parked");
+    struct broker *b;
     int n;
     *moved = 0;
     TRY(find_runs(db, runs, &n));
-    for (int i = 0; i < n && clock_boot_us() < until_us; i++) {
-        uint64_t of_run = 0;
-        struct err e = err_none();
-        if (!runs[i].complete) e = parked_move(settings, db, runs[i].id, until_us, &of_run);
-        *moved += of_run;
-        if (!e.code && (runs[i].complete || (runs[i].idle && !of_run)))
-            e = forget(settings, db, &runs[i]);
-        if (!e.code) continue;
-        log_error("parked", "run=%" PRIu64 " err=\"%s\"", runs[i].id, e.text);
-        if (!first.code) first = e;
-    }
-    return first;
+    if (!n) return err_none();
+    TRY(broker_open(&b, &config));
+    struct err e = visit_all(settings, db, b, runs, n, until_us, moved);
+    broker_close(b);
+    return e;
 }

@@ -28,7 +28,8 @@ struct err parked_move(const struct settings *settings, struct db *db, uint64_t 
                        int64_t until_us, uint64_t *moved) MUST_CHECK;
 
 /* parked_sweep: for `due`: parked_move for each run that goes on or is cancelled, and an end to
- * queue and row of those that are complete, or of which nothing was parked for some minutes. */
+ * queue and row of those that are complete and had nothing parked for ten minutes: by then no
+ * worker is about to park a message of it. */
 struct err parked_sweep(const struct settings *settings, struct db *db, int64_t until_us,
                         uint64_t *moved) MUST_CHECK;
 

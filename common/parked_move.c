@@ -126,12 +126,8 @@ static struct err step(struct mover *m, bool *empty)
     }
 }
 
-static struct err end(struct mover *m)
-{
-    m->ending = true;
-    return broker_consume_stop(m->broker, 0);
-}
-
+/* The consumer ends with the connection, which is closed behind the acks: until then others see
+ * that somebody has messages in hand. */
 static struct err move(struct mover *m, int64_t until_us)
 {
     bool empty, go_on = true;
@@ -140,12 +136,11 @@ static struct err move(struct mover *m, int64_t until_us)
     for (;;) {
         int64_t now = clock_boot_us();
         if (!m->ending && now > m->look_at_us) TRY(look(m, &go_on));
-        if (!m->ending && (!go_on || (until_us && now > until_us))) TRY(end(m));
+        if (!go_on || (until_us && now > until_us)) m->ending = true;
         TRY(step(m, &empty));
         if (m->n_moving) continue;
-        if (m->ending || (empty && !m->young)) break;
+        if (m->ending || (empty && !m->young)) return err_none();
     }
-    return end(m); /* its answer comes behind those to the acks */
 }
 
 static struct err move_over(struct mover *m, int64_t until_us)

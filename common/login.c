@@ -12,6 +12,12 @@ void login_init(struct login *l, const struct settings *settings, enum login_to 
     *l = (struct login){.settings = settings, .to = to};
 }
 
+void login_init_transport(struct login *l, const struct settings *settings,
+                          const struct settings_transport *transport)
+{
+    *l = (struct login){.settings = settings, .to = LOGIN_TRANSPORT, .transport = transport};
+}
+
 static void forget(struct login *l)
 {
     if (l->password) explicit_bzero(l->password, strlen(l->password));
@@ -24,14 +30,25 @@ void login_fini(struct login *l)
     forget(l);
 }
 
-static const char *password_of(const struct settings *settings, enum login_to to)
+/* NULL: a transport that is not in these settings. */
+static const char *password_of(const struct settings *settings, const struct login *l)
 {
-    return to == LOGIN_DATABASE ? settings->database.password : settings->broker.password;
+    if (l->to == LOGIN_DATABASE) return settings->database.password;
+    if (l->to == LOGIN_BROKER) return settings->broker.password;
+    const struct settings_transport *t = settings_find_transport(settings, l->transport->name);
+    return t ? t->password : NULL;
+}
+
+static const char *name_of(const struct login *l)
+{
+    return l->to == LOGIN_DATABASE ? "database"
+           : l->to == LOGIN_BROKER ? "broker"
+                                   : l->transport->name;
 }
 
 const char *login_password(const struct login *l)
 {
-    return l->password ? l->password : password_of(l->settings, l->to);
+    return l->password ? l->password : password_of(l->settings, l);
 }
 
 /* From wherever it comes: the file itself, a file that it names, or one that a variable names. */
@@ -44,10 +61,10 @@ static void read_again(struct login *l)
         log_warn("login", "msg=\"the settings cannot be read again\" err=\"%s\"", e.text);
         return;
     }
-    const char *password = password_of(&now, l->to);
-    if (strcmp(password, login_password(l)) != 0) {
+    const char *password = password_of(&now, l);
+    if (password && strcmp(password, login_password(l)) != 0) {
         log_info("login", "msg=\"the password has changed, it is used from now on\" of=%s",
-                 l->to == LOGIN_DATABASE ? "database" : "broker");
+                 name_of(l));
         forget(l);
         l->password = mem_copy_text(password);
     }

@@ -10,16 +10,19 @@
 
 #include "common/settings.h"
 
-enum login_to { LOGIN_DATABASE, LOGIN_BROKER };
+enum login_to { LOGIN_DATABASE, LOGIN_BROKER, LOGIN_TRANSPORT };
 
 struct login {
     const struct settings *settings; /* borrowed */
     enum login_to to;
-    char *password;           /* owned: as it was last read; NULL = never again */
-    int64_t refused_since_us; /* CLOCK_BOOTTIME; 0 = the last one was accepted */
+    const struct settings_transport *transport; /* of LOGIN_TRANSPORT, borrowed from the settings */
+    char *password;                             /* owned: as it was last read; NULL = never again */
+    int64_t refused_since_us;                   /* CLOCK_BOOTTIME; 0 = the last one was accepted */
 };
 
 void login_init(struct login *l, const struct settings *settings, enum login_to to);
+void login_init_transport(struct login *l, const struct settings *settings,
+                          const struct settings_transport *transport);
 void login_fini(struct login *l);
 
 /* login_refused: to be called for each refusal. True: try again with login_password. False: it has

@@ -254,6 +254,11 @@ void sender_refused(const struct mail *mail, const struct outcome *refusal)
                (struct note){.kind = NOTE_SENDER_REFUSED, .job = mail->task->job});
 }
 
+const struct settings *sender_settings(const struct sender *s)
+{
+    return s->config.settings;
+}
+
 static struct transport *transport_of(struct sender *s, const char *name)
 {
     const struct settings_transport *all = s->config.settings->transports.items;

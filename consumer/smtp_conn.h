@@ -6,6 +6,7 @@
 
 #include <curl/curl.h>
 
+#include "common/login.h"
 #include "consumer/connect_pace.h"
 #include "consumer/curl_loop.h"
 #include "consumer/smtp_dialogue.h"
@@ -41,6 +42,7 @@ struct smtp_transport {
     int n_conns, n_open, n_connecting;
     int n_looking_up; /* of those that are connecting: at most one, or each would ask the DNS */
     struct connect_pace pace;
+    struct login login;
     char url[800]; /* settings.url and a name for EHLO */
 };
 

@@ -60,6 +60,9 @@ extern const struct transport_ops TRANSPORT_SMTP;
 
 /* What the sender offers to transports. */
 
+/* sender_settings: the settings that the transport is of; borrowed. */
+const struct settings *sender_settings(const struct sender *sender);
+
 /* sender_take: the next mail for this transport, its message built into body (which is reset).
  * False when there is none now; wake comes when there may be one. */
 bool sender_take(struct transport *t, struct mail *mail, struct buf *body);

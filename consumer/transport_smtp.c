@@ -70,7 +70,7 @@ static void open_conn(struct smtp_transport *t, struct smtp_conn *c)
     curl_easy_setopt(c->easy, CURLOPT_PRIVATE, c);
     if (*s->user) {
         curl_easy_setopt(c->easy, CURLOPT_USERNAME, s->user);
-        curl_easy_setopt(c->easy, CURLOPT_PASSWORD, s->password);
+        curl_easy_setopt(c->easy, CURLOPT_PASSWORD, login_password(&t->login));
     }
     set_tls(c->easy, s);
     c->state = CONN_CONNECTING;
@@ -99,6 +99,7 @@ static void on_connected(void *private, CURLcode result)
 {
     struct smtp_conn *c = private;
     struct smtp_transport *t = c->t;
+    if (result == CURLE_LOGIN_DENIED) (void)login_refused(&t->login); /* it may have been rotated */
     if (result || lacks_login(c)) {
         connecting_failed(c, !result ? "the server offers no login (AUTH), and nothing is sent "
                                        "without it; check url, tls, user and password"
@@ -106,6 +107,7 @@ static void on_connected(void *private, CURLcode result)
                                            : curl_easy_strerror(result));
         return;
     }
+    login_accepted(&t->login);
     curl_easy_getinfo(c->easy, CURLINFO_ACTIVESOCKET, &c->fd);
     curl_easy_setopt(c->easy, CURLOPT_TIMEOUT_MS, 0L);
     c->state = CONN_OPEN;
@@ -130,6 +132,7 @@ static struct transport *smtp_open(struct sender *sender, const struct settings_
     t->share = curl_share_init();
     if (!t->share) abort();
     curl_share_setopt(t->share, CURLSHOPT_SHARE, CURL_LOCK_DATA_DNS);
+    login_init_transport(&t->login, sender_settings(sender), settings);
     t->n_conns = settings->connections;
     connect_pace_init(&t->pace, t->n_conns);
     if (settings->user[0] && settings->tls != SETTINGS_TLS_REQUIRE)
@@ -241,6 +244,7 @@ static void smtp_close(struct transport *base)
         free(c->tls_piece);
     }
     curl_share_cleanup(t->share);
+    login_fini(&t->login);
     free(t->conns);
     free(t);
 }

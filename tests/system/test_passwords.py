@@ -150,6 +150,28 @@ class WorkerTest(FlowTest):
         self.refused_for_good(BrokerAccount(self), unknown=0)
 
 
+class RelayTest(unittest.TestCase):
+    def test_the_relays_is_rotated(self):
+        """The relay has the second one already; the file gets it while the worker runs."""
+        with Stage(recipients=30) as stage:
+            file = os.path.join(stage.dir, "relay.password")
+            with open(file, "w", encoding="ascii") as first:
+                first.write("first\n")
+            server = stage.start_starttls(password="second")
+            del stage.settings["transports"]["relay"]["password"]
+            stage.write_config(transports={"relay": {"password_file": file}})
+            run = stage.produce()
+            worker = stage.start_consumer()
+            worker.wait_for_log('msg="cannot connect" transport=relay .*[Ll]ogin denied')
+            with open(file, "w", encoding="ascii") as second:
+                second.write("second\n")
+            self.assertEqual(stage.wait_quiet(run)["sent"], 30)
+            self.assertEqual({mail["user"] for mail in server.mails()}, {"mailflock"})
+            self.assertEqual(worker.text().count("the password has changed, it is used from now on"), 1)
+            self.assertNotIn("second", worker.text())
+            self.assertEqual(worker.stop(), 0)
+
+
 class ContactsTest(unittest.TestCase):
     def test_rotated_and_refused_for_good(self):
         for kind in (DatabaseAccount, BrokerAccount):

@@ -49,6 +49,7 @@ static struct db_clock sim_clock; /* as each worker knows the database's */
 static struct settings settings;
 static struct settings_transport relay;
 static bool resend, lossy;
+static int parkings; /* messages that were parked */
 static int accepted[W_CHUNKS][W_POSITIONS];
 static bool behind[W_CHUNKS]; /* the ledger lost commits of it, and knows less than a worker */
 
@@ -153,6 +154,7 @@ static inline void broker_step(struct worker *w)
         if (note.kind == NOTE_PARK) {
             assert_true(world.parked); /* or nobody would look there */
             messages[n_messages - 1].parked = true;
+            parkings++;
         }
         if (retry)
             w->unconfirmed[w->n_unconfirmed++] = job;

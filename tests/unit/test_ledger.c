@@ -169,6 +169,7 @@ static void among_crashes_stops_and_outages_nobody_is_lost_and_hold_sends_no_cop
     run_worlds(2000000, 2000000 + n, 30, true, of);
     for (int s = OUTCOME_SENT; s < OUTCOME_STATUSES; s++)
         if (s != OUTCOME_SUPPRESSED && s != OUTCOME_DEFERRED) assert_true(of[s] > 0);
+    assert_true(parkings > 0);
     assert_true(w_applied_unseen > 0); /* commits that were found out about afterwards */
 }
 

@@ -235,6 +235,42 @@ static void changes_twice(const char *first, const char *second, int64_t delay_s
     assert_int_equal(rows_of(OUTCOME_UNKNOWN), 0);
 }
 
+static void what_is_given_back_while_its_run_is_paused_is_parked(void **state)
+{
+    (void)state;
+    begin(false);
+    snprintf(world.control, sizeof world.control, "paused");
+    hold_for(60);
+    answering = true;
+    until_given_back(30);
+    step();
+    broker_step(w);
+    assert_int_equal(n_messages, 2);
+    assert_null(messages[0].body);
+    assert_true(messages[1].parked && world.parked);
+    end();
+}
+
+/* The last look is a moment old: the run goes on by now. */
+static void resumed_between_the_last_look_and_the_release_it_is_not_parked(void **state)
+{
+    (void)state;
+    begin(false);
+    snprintf(world.control, sizeof world.control, "paused");
+    hold_for(60);
+    assert_true(w->l.jobs[0]->park);
+    snprintf(world.control, sizeof world.control, "go");
+    w->l.control_read_us = w_now_us + 1000 * SECOND_US; /* it does not look again */
+    answering = true;
+    until_given_back(30);
+    step();
+    broker_step(w);
+    assert_int_equal(n_messages, 2);
+    assert_false(messages[1].parked);
+    assert_true(messages[1].ready_us <= w_now_us + SECOND_US);
+    end();
+}
+
 static void paused_and_resumed_while_replies_are_awaited_goes_on_at_once(void **state)
 {
     (void)state;
@@ -286,6 +322,8 @@ int main(void)
         cmocka_unit_test(no_release_awaits_replies_past_the_brokers_limit),
         cmocka_unit_test(a_stop_shortens_what_a_pause_has_promised),
         cmocka_unit_test(a_chunk_that_awaits_replies_leaves_room_to_others),
+        cmocka_unit_test(what_is_given_back_while_its_run_is_paused_is_parked),
+        cmocka_unit_test(resumed_between_the_last_look_and_the_release_it_is_not_parked),
         cmocka_unit_test(paused_and_resumed_while_replies_are_awaited_goes_on_at_once),
         cmocka_unit_test(paused_and_cancelled_while_replies_are_awaited_is_skipped),
         cmocka_unit_test(a_worker_that_lost_its_lease_awaits_replies),

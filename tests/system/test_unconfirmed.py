@@ -64,7 +64,7 @@ class UnconfirmedTest(ContactTestCase):
         wait_until(lambda: "connection lost" in worker.text(), DEADLINE_S, "the loss")
         stage.mailflock("resume", run)
         self.assert_sent(stage, run, smtp)
-        self.assert_lost_once(worker, proxy, "connection lost", r"mailflock\.wait\.15")
+        self.assert_lost_once(worker, proxy, "connection lost", "mailflock", rf"parked\.{run}")
         self.assertEqual(worker.stop(60), 0)
         self.assertEqual(stage.ready(LANE), 0)
 

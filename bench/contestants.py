@@ -238,8 +238,10 @@ class Mailflock(Flow):
 
     def start_consumer(self):
         port = free_port()
+        # Not by its queue: another build (row change) may call that otherwise.
         consumer = self.stage.start_consumer(
-            env={"MAILFLOCK_WORKER_LISTEN": f"127.0.0.1:{port}"})
+            env={"MAILFLOCK_WORKER_LISTEN": f"127.0.0.1:{port}"}, ready=False)
+        consumer.wait_for_log('msg="ready"')
         consumer.bench_port = port
         return consumer
 

@@ -5,21 +5,22 @@
 #include <inttypes.h>
 
 #include "common/broker.h"
-#include "common/clock.h"
 #include "common/log.h"
 #include "common/start.h"
 
 enum {
     KEPT_S = 600,    /* queue and row of a complete run, after the last message was parked */
-    RUNS_MAX = 1000, /* of one sweep; the next one goes on */
+    RUNS_MAX = 1000, /* of one sweep: those of which a message was parked last */
     CHUNKS_AT_ONCE = 10000,
 };
 
+/* The row is locked, but mostly not written: many workers may be parking. */
 struct err parked_record(struct db *db, uint64_t run)
 {
     return db_execf(db, NULL,
                     "INSERT INTO parked (run_id, at) VALUES (%" PRIu64 ", UTC_TIMESTAMP(6))"
-                    " ON DUPLICATE KEY UPDATE at=UTC_TIMESTAMP(6)",
+                    " ON DUPLICATE KEY UPDATE"
+                    " at=IF(at<UTC_TIMESTAMP(6)-INTERVAL 1 SECOND,UTC_TIMESTAMP(6),at)",
                     run);
 }
 
@@ -41,11 +42,10 @@ struct err parked_postpone(struct db *db, uint64_t run)
     /* In steps: a worker that is releasing one of them must not wait long for its row. */
     for (uint64_t from = 0; from < chunks; from += CHUNKS_AT_ONCE)
         TRY(db_execf(db, NULL,
-                     "UPDATE chunk"
-                     " SET next_due=GREATEST(next_due,UTC_TIMESTAMP(6)+INTERVAL %d SECOND)"
+                     "UPDATE chunk SET next_due=UTC_TIMESTAMP(6)+INTERVAL %d SECOND"
                      " WHERE run_id=%" PRIu64 " AND chunk_no>=%" PRIu64 " AND chunk_no<%" PRIu64
-                     " AND state='queued'",
-                     START_OVERDUE_S, run, from, from + CHUNKS_AT_ONCE));
+                     " AND state='queued' AND next_due<UTC_TIMESTAMP(6)+INTERVAL %d SECOND",
+                     START_OVERDUE_S, run, from, from + CHUNKS_AT_ONCE, START_OVERDUE_S));
     return err_none();
 }
 
@@ -67,7 +67,7 @@ static struct err find_runs(struct db *db, struct parked_run runs[RUNS_MAX], int
     TRY(db_queryf(db, &r,
                   "SELECT p.run_id, " OVER " FROM parked p LEFT JOIN run r ON r.id=p.run_id"
                   " WHERE r.id IS NULL OR r.control<>'paused' OR r.completed_at IS NOT NULL"
-                  " ORDER BY p.run_id LIMIT %d",
+                  " ORDER BY p.at DESC LIMIT %d",
                   KEPT_S, RUNS_MAX));
     while (db_next(r)) runs[(*n)++] = (struct parked_run){db_u64(r, 0), db_u64(r, 1) != 0};
     db_result_free(r);
@@ -106,41 +106,37 @@ static struct err count_ready(struct broker *b, uint64_t run, uint32_t *ready)
 }
 
 static struct err visit(const struct settings *settings, struct db *db, struct broker *b,
-                        const struct parked_run *run, int64_t until_us, uint64_t *moved)
+                        const struct parked_run *run, parked_enough *enough, uint64_t *moved)
 {
     uint32_t ready;
     if (run->over) return forget(b, db, run->id);
     TRY(count_ready(b, run->id, &ready));
-    return ready ? parked_move(settings, db, run->id, until_us, moved) : err_none();
+    return ready ? parked_move(settings, db, run->id, enough, moved) : err_none();
 }
 
-static struct err visit_all(const struct settings *settings, struct db *db, struct broker *b,
-                            const struct parked_run *runs, int n, int64_t until_us, uint64_t *moved)
-{
-    struct err first = err_none();
-    for (int i = 0; i < n && clock_boot_us() < until_us; i++) {
-        uint64_t of_run = 0;
-        struct err e = visit(settings, db, b, &runs[i], until_us, &of_run);
-        *moved += of_run;
-        if (!e.code) continue;
-        log_error("parked", "run=%" PRIu64 " err=\"%s\"", runs[i].id, e.text);
-        if (!first.code) first = e;
-    }
-    return first;
-}
-
-struct err parked_sweep(const struct settings *settings, struct db *db, int64_t until_us,
+/* A queue that does not answer costs its own run this sweep, and no other: after an error the
+ * connection is a new one. */
+struct err parked_sweep(const struct settings *settings, struct db *db, parked_enough *enough,
                         uint64_t *moved)
 {
     static struct parked_run runs[RUNS_MAX];
     struct broker_config config = start_broker_config(settings, "mailflock parked");
-    struct broker *b;
+    struct broker *b = NULL;
+    struct err first = err_none();
     int n;
     *moved = 0;
     TRY(find_runs(db, runs, &n));
-    if (!n) return err_none();
-    TRY(broker_open(&b, &config));
-    struct err e = visit_all(settings, db, b, runs, n, until_us, moved);
+    for (int i = 0; i < n && !(enough && enough()); i++) {
+        uint64_t of_run = 0;
+        struct err e = b ? err_none() : broker_open(&b, &config);
+        if (!e.code) e = visit(settings, db, b, &runs[i], enough, &of_run);
+        *moved += of_run;
+        if (!e.code) continue;
+        log_error("parked", "run=%" PRIu64 " err=\"%s\"", runs[i].id, e.text);
+        if (!first.code) first = e;
+        broker_close(b);
+        b = NULL;
+    }
     broker_close(b);
-    return e;
+    return first;
 }

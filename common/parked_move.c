@@ -15,9 +15,10 @@ enum {
     MOVING_MAX = 64, /* read and not confirmed */
     WAIT_MS = 100,
     LOOK_EVERY_US = 1000000, /* at the run's row */
-    /* A worker that has just read that the run is paused parks within that time. */
-    YOUNG_S = 3,
-    SILENCE_US = 30000000, /* no confirm for what was published */
+    /* A worker that has just read that the run is paused mostly parks within that time; what comes
+     * later is moved by `due`. The row may be a second older than the last message. */
+    YOUNG_S = 4,
+    WRITE_LIMIT_US = 30000000, /* for one message, while the socket takes nothing */
 };
 
 struct moving {
@@ -32,9 +33,9 @@ struct mover {
     struct moving moving[MOVING_MAX];
     int n_moving;
     uint64_t moved;
-    int64_t look_at_us, heard_us; /* CLOCK_BOOTTIME */
-    bool young;                   /* a message was parked in the last seconds */
-    bool ending;                  /* nothing further is moved */
+    int64_t look_at_us; /* CLOCK_BOOTTIME */
+    bool young;         /* a message was parked in the last seconds */
+    bool ending;        /* nothing further is moved */
 };
 
 /* The run's row: *go_on is false where it is paused, or nothing of it was parked. */
@@ -66,7 +67,7 @@ static struct err publish(struct mover *m, const struct broker_event *event)
                                      .body = event->body,
                                      .body_len = event->body_len};
     struct moving *slot = &m->moving[m->n_moving];
-    int64_t until_us = clock_boot_us() + SILENCE_US;
+    int64_t until_us = clock_boot_us() + WRITE_LIMIT_US;
     struct err e;
     if (!event->body)
         return err_make(ERR_TOO_BIG, 0,
@@ -102,15 +103,14 @@ static struct err step(struct mover *m, bool *empty)
     *empty = false;
     TRY(broker_next(m->broker, WAIT_MS, &event));
     if (event.kind == BROKER_NONE) {
-        if (m->n_moving && clock_boot_us() - m->heard_us > SILENCE_US)
-            return err_make(ERR_TIMEOUT, 0, "RabbitMQ confirmed nothing for %d s",
-                            SILENCE_US / 1000000);
+        if (broker_is_blocked(m->broker))
+            return err_make(ERR_TIMEOUT, 0,
+                            "RabbitMQ takes no messages now: free its memory or disk");
         if (m->n_moving || m->ending) return err_none();
         TRY(broker_queue_counts(m->broker, m->queue, &ready, &consumers));
         *empty = ready == 0;
         return err_none();
     }
-    m->heard_us = clock_boot_us();
     switch (event.kind) {
     case BROKER_DELIVERY: /* what comes when it is ending goes back when the connection closes */
         return m->ending ? err_none() : publish(m, &event);
@@ -128,22 +128,20 @@ static struct err step(struct mover *m, bool *empty)
 
 /* The consumer ends with the connection, which is closed behind the acks: until then others see
  * that somebody has messages in hand. */
-static struct err move(struct mover *m, int64_t until_us)
+static struct err move(struct mover *m, parked_enough *enough)
 {
     bool empty, go_on = true;
     TRY(broker_consume(m->broker, 0, m->parked, MOVING_MAX));
-    m->heard_us = clock_boot_us();
     for (;;) {
-        int64_t now = clock_boot_us();
-        if (!m->ending && now > m->look_at_us) TRY(look(m, &go_on));
-        if (!go_on || (until_us && now > until_us)) m->ending = true;
+        if (!m->ending && clock_boot_us() > m->look_at_us) TRY(look(m, &go_on));
+        if (!go_on || (enough && enough())) m->ending = true;
         TRY(step(m, &empty));
         if (m->n_moving) continue;
         if (m->ending || (empty && !m->young)) return err_none();
     }
 }
 
-static struct err move_over(struct mover *m, int64_t until_us)
+static struct err move_over(struct mover *m, parked_enough *enough)
 {
     uint32_t ready, consumers;
     struct err e = broker_queue_counts(m->broker, m->queue, &ready, &consumers);
@@ -153,11 +151,11 @@ static struct err move_over(struct mover *m, int64_t until_us)
         return err_none();
     if (e.code) return e;
     TRY(start_queue(m->broker, m->key)); /* PROTOCOL P3 */
-    return move(m, until_us);
+    return move(m, enough);
 }
 
 struct err parked_move(const struct settings *settings, struct db *db, uint64_t run,
-                       int64_t until_us, uint64_t *moved)
+                       parked_enough *enough, uint64_t *moved)
 {
     struct mover m = {.db = db, .run = run};
     bool go_on;
@@ -167,7 +165,7 @@ struct err parked_move(const struct settings *settings, struct db *db, uint64_t 
     broker_queue_name(m.queue, broker_parked_key(m.parked, run));
     struct broker_config config = start_broker_config(settings, "mailflock parked");
     TRY(broker_open(&m.broker, &config));
-    struct err e = move_over(&m, until_us);
+    struct err e = move_over(&m, enough);
     broker_close(m.broker);
     *moved = m.moved;
     return e;

@@ -26,11 +26,21 @@ static struct err already(const struct change *change, const struct tally *run)
                     now);
 }
 
+static void postpone(struct console *c, uint64_t run)
+{
+    struct err e = parked_postpone(c->db, run);
+    if (e.code)
+        fprintf(stderr,
+                "mailflock: chunks of run %" PRIu64
+                " may be published a second time, which workers drop: %s\n",
+                run, e.text);
+}
+
 /* The run goes on in any case: `due` moves what is left. */
 static void move_parked(struct console *c, uint64_t run)
 {
     uint64_t moved;
-    struct err e = parked_move(&c->settings, c->db, run, 0, &moved);
+    struct err e = parked_move(&c->settings, c->db, run, NULL, &moved);
     if (moved) printf("run %" PRIu64 ": %" PRIu64 " parked messages moved back\n", run, moved);
     if (e.code)
         fprintf(stderr,
@@ -48,7 +58,7 @@ static struct err apply(struct console *c, const struct change *change, const ch
     if (progress_complete(&run) || run.missed)
         return err_make(ERR_STATE, 0, "cannot %s run %" PRIu64 ": it is %s", change->command,
                         run.id, run.missed ? "missed" : "complete");
-    if (goes_on) TRY(parked_postpone(c->db, run.id));
+    if (goes_on && run.control == TALLY_PAUSED) postpone(c, run.id);
     TRY(db_execf(c->db, &matched,
                  "UPDATE run SET control = '%s' WHERE id = %" PRIu64 " AND control IN (%s)",
                  change->to, run.id, change->from));

@@ -12,9 +12,15 @@
 #include "common/clock.h"
 #include "common/fault.h"
 #include "common/log.h"
+#include "common/start.h"
 #include "consumer/job.h"
 
-enum { PUBLISH_AGAIN_US = 500000 };
+enum {
+    PUBLISH_AGAIN_US = 500000,
+    /* What waited so long for its confirm when the connection was lost is why it was lost. */
+    LONG_UNCONFIRMED_US = 20000000,
+    UNPARKABLE_US = 600000000,
+};
 
 /* One message on its way to the broker. */
 struct outgoing {
@@ -30,6 +36,7 @@ struct outgoing {
     char message_id[CHUNK_MESSAGE_ID_SIZE];
     char reason[JOB_REASON_SIZE];
     bool published;
+    int64_t published_us; /* CLOCK_BOOTTIME */
     uint64_t tag;
     int64_t not_before_us;
 };
@@ -105,15 +112,34 @@ static bool can_retry(struct outbox *o, struct job *job)
     return false;
 }
 
+static bool may_park(const struct outbox *o, uint64_t run)
+{
+    return run != o->unparkable || clock_boot_us() > o->unparkable_until_us;
+}
+
+/* A queue without a leader takes nothing. The messages of a paused run would come again with each
+ * lost connection, up to the delivery limit, and all others with them: they wait in a delay queue.
+ */
+static void note_unparkable(struct outbox *o, const struct outgoing *out)
+{
+    if (out->kind != NOTE_PARK || !out->published) return;
+    if (clock_boot_us() - out->published_us < LONG_UNCONFIRMED_US) return;
+    if (!may_park(o, out->job->message.run)) return;
+    o->unparkable = out->job->message.run;
+    o->unparkable_until_us = clock_boot_us() + UNPARKABLE_US;
+    log_warn("broker", "msg=\"nothing is parked for some minutes\" run=%" PRIu64, o->unparkable);
+}
+
 void outbox_add(struct outbox *o, const struct note *note)
 {
     struct job *job = note->job;
     if (note->kind == NOTE_RETRY && !can_retry(o, job)) return;
-    struct outgoing *out = append(o, note->kind);
+    bool parks = note->kind == NOTE_PARK && may_park(o, job->message.run);
+    struct outgoing *out = append(o, note->kind == NOTE_PARK && !parks ? NOTE_COPY : note->kind);
     out->job = job;
-    out->delay_s = (int)note->value;
+    out->delay_s = note->kind == NOTE_PARK && !parks ? START_WAIT_DELAY_S : (int)note->value;
     out->consumer = job->consumer;
-    if (note->kind == NOTE_PARK)
+    if (parks)
         broker_parked_key(out->key, job->message.run);
     else
         job_key(out->key, job);
@@ -168,6 +194,7 @@ static struct err publish(struct outbox *o, struct broker *b, struct outgoing *o
     bool reached = !e.code;
     if (reached) e = broker_publish(b, &m, &out->tag);
     out->published = !e.code;
+    out->published_us = clock_boot_us();
     if (e.code == ERR_TIMEOUT || (e.code && !reached)) {
         out->not_before_us = clock_boot_us() + PUBLISH_AGAIN_US;
         return err_none();
@@ -231,6 +258,7 @@ void outbox_lost(struct outbox *o)
 {
     for (struct outgoing **at = &o->first; *at;) {
         struct outgoing *out = *at;
+        note_unparkable(o, out);
         out->published = false;
         if (out->kind == NOTE_RETRY) {
             at = &out->next;

@@ -19,6 +19,8 @@ struct outbox {
     struct queue *to_ledger;
     struct outgoing *first; /* in the order in which they were added */
     struct buf body;        /* retry messages are written here */
+    uint64_t unparkable;    /* a run: nothing is parked of it until then (CLOCK_BOOTTIME) */
+    int64_t unparkable_until_us;
 };
 
 /* A delivery, and the connection (counted by the caller) that it came over. */

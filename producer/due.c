@@ -71,7 +71,8 @@ static struct err count_ready(struct visit *v, uint64_t *ready)
 }
 
 /* Chunks whose messages should be among them: of all runs with this queue, held by nobody, and not
- * waiting in a delay queue or in a parking queue. */
+ * waiting in a delay queue. Those of a run that was resumed just now count, though they may still
+ * be parked. */
 static struct err count_waiting(struct visit *v, uint64_t *waiting)
 {
     struct db_result *r;
@@ -195,13 +196,20 @@ static struct err go_on(const struct settings *settings, struct db *control, str
     return err_make(ERR_STATE, 0, "%u of %u runs could not go on; see the log", failed, n);
 }
 
+static int64_t parked_until_us; /* CLOCK_BOOTTIME */
+
+static bool moved_enough(void)
+{
+    return stop_requested() || clock_boot_us() > parked_until_us;
+}
+
 /* Messages of runs that were paused and go on: `mailflock resume` moves them, unless it was cut off
  * or a worker parked one late. What is not moved in this time is by the next `due`. */
 static struct err move_parked(const struct settings *settings, struct db *control, struct buf *out)
 {
     uint64_t moved;
-    struct err e =
-        parked_sweep(settings, control, clock_boot_us() + PARKED_LIMIT_S * 1000000LL, &moved);
+    parked_until_us = clock_boot_us() + PARKED_LIMIT_S * 1000000LL;
+    struct err e = parked_sweep(settings, control, moved_enough, &moved);
     if (moved) buf_append_format(out, "unparked=%" PRIu64 "\n", moved);
     return e;
 }

@@ -166,6 +166,29 @@ class ParkedTest(unittest.TestCase):
         self.exact()
         self.assertEqual(worker.stop(), 0)
 
+    def test_without_rights_on_the_table_control_changes_all_the_same(self):
+        for command, control in (("resume", "go"), ("cancel", "cancelled")):
+            with self.subTest(command):
+                self.begin()
+                self.stage.execute("DROP TABLE parked")
+                done = self.stage.run_program("mailflock", command, self.run_id)
+                self.assertIn("may be published a second time", done.stderr)
+                self.assertIn("were not moved back", done.stderr)
+                self.assertEqual(self.stage.value("SELECT control FROM run"), control)
+
+    def test_without_the_row_messages_are_put_off(self):
+        """The worker may not write it: they wait 15 s at a time, and are not lost."""
+        self.begin()
+        self.stage.execute("RENAME TABLE parked TO elsewhere")
+        worker = self.stage.start_consumer()
+        wait_until(lambda: self.stage.ready(WAIT) == self.chunks, 60, "all of them in the delay queue")
+        self.assertIn("not parked, but put off", worker.text())
+        self.stage.execute("RENAME TABLE elsewhere TO parked")
+        self.parked()
+        self.stage.mailflock("resume", self.run_id)
+        self.exact()
+        self.assertEqual(worker.stop(), 0)
+
     def test_queue_and_row_end(self):
         """Ten minutes after the last message was parked, if the run is complete by then: until then a
         worker may be parking a second message of a chunk that is done."""

@@ -62,6 +62,8 @@ class UnconfirmedTest(ContactTestCase):
         stage.mailflock("pause", run)
         worker = stage.start_consumer(env=through)
         wait_until(lambda: "connection lost" in worker.text(), DEADLINE_S, "the loss")
+        worker.wait_for_log(f'nothing is parked for some minutes" run={run}')
+        wait_until(lambda: stage.ready("mailflock.wait.15") == 10, 60, "them to be delayed, not parked")
         stage.mailflock("resume", run)
         self.assert_sent(stage, run, smtp)
         self.assert_lost_once(worker, proxy, "connection lost", "mailflock", rf"parked\.{run}")

@@ -88,11 +88,10 @@ static struct err forget(struct broker *b, struct db *db, uint64_t run)
     db_result_free(r);
     if (!over) return err_none();
     TRY(broker_delete_queue(b, broker_queue_name(queue, broker_parked_key(key, run))));
-    return db_execf(
-        db, NULL,
-        "DELETE p FROM parked p LEFT JOIN run r ON r.id=p.run_id WHERE p.run_id=%" PRIu64
-        " AND " OVER,
-        run, KEPT_S);
+    return db_execf(db, NULL,
+                    "DELETE FROM parked WHERE run_id=%" PRIu64
+                    " AND at < UTC_TIMESTAMP(6) - INTERVAL %d SECOND",
+                    run, KEPT_S);
 }
 
 /* The queue is declared before it is counted: RabbitMQ logs each look at one that is not there. */

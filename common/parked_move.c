@@ -11,7 +11,6 @@
 #include "common/start.h"
 
 enum {
-    NOT_FOUND = 404, /* AMQP 0-9-1: there is no such queue */
     MOVING_MAX = 64, /* read and not confirmed */
     WAIT_MS = 100,
     LOOK_EVERY_US = 1000000, /* at the run's row */
@@ -47,8 +46,7 @@ static struct err look(struct mover *m, bool *go_on)
         m->db, &r,
         "SELECT r.control<>'paused', p.at > UTC_TIMESTAMP(6) - INTERVAL %d SECOND,"
         " " START_LANE_OF("r.content") ", " START_TRANSPORT_OF(
-            "r.content") ""
-                         " FROM parked p JOIN run r ON r.id=p.run_id WHERE p.run_id=%" PRIu64,
+            "r.content") " FROM parked p JOIN run r ON r.id=p.run_id WHERE p.run_id=%" PRIu64,
         YOUNG_S, m->run));
     *go_on = db_next(r) && db_u64(r, 0);
     if (*go_on) {
@@ -143,13 +141,7 @@ static struct err move(struct mover *m, parked_enough *enough)
 
 static struct err move_over(struct mover *m, parked_enough *enough)
 {
-    uint32_t ready, consumers;
-    struct err e = broker_queue_counts(m->broker, m->queue, &ready, &consumers);
-    if (e.code == ERR_BROKER && e.native == NOT_FOUND && m->young)
-        e = broker_declare_parked(m->broker, m->run); /* somebody is about to */
-    else if (e.native == NOT_FOUND)
-        return err_none();
-    if (e.code) return e;
+    TRY(broker_declare_parked(m->broker, m->run));
     TRY(start_queue(m->broker, m->key)); /* PROTOCOL P3 */
     return move(m, enough);
 }

@@ -46,15 +46,10 @@ static uint32_t at_risk(const struct job *job)
     return job->n_granted - job->n_answered;
 }
 
-static const struct settings_transport *transport_of(const struct ledger *l, const struct job *job)
-{
-    return settings_find_transport(l->config.settings, job->run->content.transport);
-}
-
 /* Whether the sender takes the other's mails before those of the job, on the same connections. */
 static bool comes_before(const struct ledger *l, const struct job *other, const struct job *job)
 {
-    return other->turn < job->turn && transport_of(l, other) == transport_of(l, job);
+    return other->turn < job->turn && ledger_settings_of(l, other) == ledger_settings_of(l, job);
 }
 
 /* Whether a job whose turn is earlier still waits for its share of the window: room given to a
@@ -77,7 +72,7 @@ static bool others_first(const struct ledger *l, const struct job *job)
  */
 static uint32_t used_before(const struct ledger *l, const struct job *job)
 {
-    uint32_t used = at_risk(job), connections = (uint32_t)transport_of(l, job)->connections;
+    uint32_t used = at_risk(job), connections = (uint32_t)ledger_settings_of(l, job)->connections;
     for (int i = 0; i < l->n_jobs; i++) {
         const struct job *other = l->jobs[i];
         if (!gathering(other) || !comes_before(l, other, job)) continue;
@@ -90,11 +85,12 @@ static uint32_t used_before(const struct ledger *l, const struct job *job)
 /* How many more positions of the job may fall below the watermark. */
 static uint32_t room_for(const struct ledger *l, const struct job *job)
 {
-    uint32_t size = window_size(&l->window, (uint32_t)transport_of(l, job)->connections);
+    uint32_t size = window_size(&l->window, (uint32_t)ledger_settings_of(l, job)->connections);
     METRICS_SET(window, size);
     if (others_first(l, job)) return 0;
     uint32_t left = job->n_work - job->n_granted, used = used_before(l, job);
-    uint32_t room = used < size ? size - used : 0, most = ledger_room_left(l, transport_of(l, job));
+    uint32_t room = used < size ? size - used : 0,
+             most = ledger_room_left(l, ledger_settings_of(l, job));
     if (room > most) room = most;
     return room < left ? room : left;
 }
@@ -116,7 +112,8 @@ bool ledger_gathers(const struct ledger *l)
 static bool wants_grant(const struct ledger *l, const struct job *job)
 {
     if (job->state != JOB_SENDING || job->n_granted == job->n_work) return false;
-    uint32_t connections = (uint32_t)transport_of(l, job)->connections, room = room_for(l, job);
+    uint32_t connections = (uint32_t)ledger_settings_of(l, job)->connections,
+             room = room_for(l, job);
     return room && (room == job->n_work - job->n_granted ||
                     window_runs_low(window_size(&l->window, connections), used_before(l, job),
                                     connections));

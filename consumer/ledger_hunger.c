@@ -4,7 +4,7 @@
 #include "common/clock.h"
 #include "consumer/ledger_internal.h"
 
-static const struct settings_transport *transport_of(const struct ledger *l, const struct job *job)
+const struct settings_transport *ledger_settings_of(const struct ledger *l, const struct job *job)
 {
     return settings_find_transport(l->config.settings, job->run->content.transport);
 }
@@ -17,7 +17,7 @@ static uint32_t unanswered(const struct job *job)
 struct ledger_transport *ledger_transport_of(const struct ledger *l, const struct job *job)
 {
     const struct settings_transport *all = l->config.settings->transports.items;
-    return &l->transports[transport_of(l, job) - all];
+    return &l->transports[ledger_settings_of(l, job) - all];
 }
 
 /* Earlier claims made no progress, and this one has made none yet: the chunk may kill this worker,
@@ -33,7 +33,7 @@ static bool is_suspect(const struct ledger *l, const struct job *job)
 bool ledger_may_be_probe(const struct ledger *l, const struct job *job)
 {
     const struct settings_transport *all = l->config.settings->transports.items;
-    return job->consumer == (int)(transport_of(l, job) - all);
+    return job->consumer == (int)(ledger_settings_of(l, job) - all);
 }
 
 /* A claimed chunk is preferred as the probe; among unclaimed ones, the first that was delivered. */
@@ -46,14 +46,14 @@ static bool is_rather_the_probe(const struct ledger *l, const struct job *job, b
 bool ledger_is_spare(const struct ledger *l, const struct job *job)
 {
     bool before = true;
-    if (job->state != JOB_RECEIVED || !job->run || !transport_of(l, job)) return false;
+    if (job->state != JOB_RECEIVED || !job->run || !ledger_settings_of(l, job)) return false;
     if (ledger_transport_of(l, job)->state != HEALTH_DOWN) return false;
     if (!ledger_may_be_probe(l, job)) return true;
     for (int i = 0; i < l->n_jobs; i++) {
         const struct job *other = l->jobs[i];
         if (other == job)
             before = false;
-        else if (other->run && transport_of(l, other) == transport_of(l, job) &&
+        else if (other->run && ledger_settings_of(l, other) == ledger_settings_of(l, job) &&
                  is_rather_the_probe(l, other, before))
             return true;
     }
@@ -62,13 +62,13 @@ bool ledger_is_spare(const struct ledger *l, const struct job *job)
 
 static bool is_hungry(const struct ledger *l, const struct job *next)
 {
-    const struct settings_transport *transport = transport_of(l, next);
+    const struct settings_transport *transport = ledger_settings_of(l, next);
     uint32_t ahead = 0;
     for (int i = 0; i < l->n_jobs; i++) {
         const struct job *job = l->jobs[i];
         if (job->state != JOB_SENDING) continue;
         if (is_suspect(l, job)) return false;
-        if (transport_of(l, job) == transport) ahead += unanswered(job);
+        if (ledger_settings_of(l, job) == transport) ahead += unanswered(job);
     }
     return ahead < 2 * window_size(&l->window, (uint32_t)transport->connections);
 }
@@ -80,7 +80,7 @@ uint32_t ledger_room_left(const struct ledger *l, const struct settings_transpor
     for (int i = 0; i < l->n_jobs; i++) {
         const struct job *job = l->jobs[i];
         bool counts = job->state == JOB_SENDING || job->state == JOB_RELEASING;
-        if (counts && transport_of(l, job) == transport)
+        if (counts && ledger_settings_of(l, job) == transport)
             at_risk += job->n_granted - job->n_answered;
     }
     return at_risk < most ? most - at_risk : 0;
@@ -89,8 +89,8 @@ uint32_t ledger_room_left(const struct ledger *l, const struct settings_transpor
 bool ledger_wants_claim(const struct ledger *l, const struct job *job)
 {
     if (job->state != JOB_RECEIVED) return false;
-    return !job->run || !transport_of(l, job) || l->stop_until_us || ledger_held_too_long(job) ||
-           ledger_is_spare(l, job) || is_hungry(l, job);
+    return !job->run || !ledger_settings_of(l, job) || l->stop_until_us ||
+           ledger_held_too_long(job) || ledger_is_spare(l, job) || is_hungry(l, job);
 }
 
 bool ledger_held_too_long(const struct job *job)

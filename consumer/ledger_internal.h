@@ -98,6 +98,10 @@ bool ledger_is_spare(const struct ledger *l, const struct job *job);
  * that there is one; not from that of an earlier version. */
 bool ledger_may_be_probe(const struct ledger *l, const struct job *job);
 
+/* ledger_settings_of: the settings of the transport that the job's run is sent by. Its run
+ * is known, and this worker has its transport. */
+const struct settings_transport *ledger_settings_of(const struct ledger *l, const struct job *job);
+
 /* ledger_transport_of: the state of the transport that the job's run is sent by. Its run is known,
  * and this worker has its transport. */
 struct ledger_transport *ledger_transport_of(const struct ledger *l, const struct job *job);

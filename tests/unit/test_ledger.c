@@ -266,6 +266,16 @@ static void a_worker_ends_that_sees_the_ledger_go_back(void **state)
     assert_true(of[OUTCOME_UNKNOWN] > 0);
 }
 
+/* A world with one worker, which is hungry enough for both chunks. */
+static struct worker *begin_hungry(void)
+{
+    begin_world(2);
+    relay.connections = 16;
+    w_fault = 0;
+    start_worker(&workers[0]);
+    return &workers[0];
+}
+
 static void claim_only(struct worker *w)
 {
     struct note notes[16];
@@ -435,11 +445,7 @@ static void chunks_go_back_after_twenty_minutes_in_hand(void **state)
 static void no_other_chunk_is_claimed_next_to_a_suspect_one(void **state)
 {
     (void)state;
-    struct worker *w = &workers[0];
-    begin_world(2);
-    relay.connections = 16; /* hungry enough for both */
-    w_fault = 0;
-    start_worker(w);
+    struct worker *w = begin_hungry();
     broker_step(w);
     claim_only(w);
     assert_true(has_in_hand(w, 0) && has_in_hand(w, 1));
@@ -540,11 +546,7 @@ static void chunks_of_a_transport_that_is_down_go_back_unclaimed(void **state)
 static void of_what_comes_for_a_transport_that_is_down_one_is_claimed(void **state)
 {
     (void)state;
-    struct worker *w = &workers[0];
-    begin_world(2);
-    relay.connections = 16;
-    w_fault = 0;
-    start_worker(w);
+    struct worker *w = begin_hungry();
     transport_becomes(w, HEALTH_DOWN, 1);
     ledger_step(w);
     broker_step(w);
@@ -574,11 +576,7 @@ static void a_transport_that_is_back_takes_all_there_is(void **state)
 static void a_suspect_chunk_of_a_failing_transport_holds_up_no_other(void **state)
 {
     (void)state;
-    struct worker *w = &workers[0];
-    begin_world(2);
-    relay.connections = 16;
-    w_fault = 0;
-    start_worker(w);
+    struct worker *w = begin_hungry();
     broker_step(w);
     claim_only(w);
     kill_worker(w); /* both claims came to nothing */

@@ -182,12 +182,18 @@ static void no_release_awaits_replies_past_the_brokers_limit(void **state)
     end();
 }
 
-static void a_stop_shortens_what_a_pause_has_promised(void **state)
+/* A chunk with mails on the way, whose run has been paused for a minute. */
+static void begin_paused(void)
 {
-    (void)state;
     begin(false);
     snprintf(world.control, sizeof world.control, "paused");
     hold_for(60);
+}
+
+static void a_stop_shortens_what_a_pause_has_promised(void **state)
+{
+    (void)state;
+    begin_paused();
     queue_push(w->inbox, (struct note){.kind = NOTE_STOP});
     until_given_back(5 + 10);
     assert_int_equal(rows_of(OUTCOME_UNKNOWN), HANDED_OVER);
@@ -238,9 +244,7 @@ static void changes_twice(const char *first, const char *second, int64_t delay_s
 static void what_is_given_back_while_its_run_is_paused_is_parked(void **state)
 {
     (void)state;
-    begin(false);
-    snprintf(world.control, sizeof world.control, "paused");
-    hold_for(60);
+    begin_paused();
     answering = true;
     until_given_back(30);
     step();
@@ -255,9 +259,7 @@ static void what_is_given_back_while_its_run_is_paused_is_parked(void **state)
 static void resumed_between_the_last_look_and_the_release_it_is_not_parked(void **state)
 {
     (void)state;
-    begin(false);
-    snprintf(world.control, sizeof world.control, "paused");
-    hold_for(60);
+    begin_paused();
     assert_true(w->l.jobs[0]->park);
     snprintf(world.control, sizeof world.control, "go");
     w->l.control_read_us = w_now_us + 1000 * SECOND_US; /* it does not look again */
